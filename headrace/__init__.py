@@ -1,0 +1,1 @@
+"""Headrace from outside: the Python client, and the command line around it."""
