@@ -1,0 +1,1 @@
+"""Logs, metrics, probes and the one table of settings. Imports nothing of ours."""
