@@ -1,0 +1,88 @@
+"""Every metric of ours by name, and the registry that holds one process's share of them.
+
+Several processes count into one directory when PROMETHEUS_MULTIPROC_DIR names it before this module
+is first imported; `telemetry.exposition` adds them up again.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+
+#: Seconds, from an idle system's answer to a job that waited hours.
+LATENCY_BUCKETS = (
+    *(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5),
+    *(1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 1800.0, 7200.0),
+)
+BATCH_BUCKETS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512)
+
+
+class Metrics:
+    """The metrics that processes count themselves; what Redis knows comes from QueueCollector."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        counter = functools.partial(Counter, namespace="headrace", registry=registry)
+        gauge = functools.partial(
+            Gauge, namespace="headrace", registry=registry, multiprocess_mode="livemostrecent"
+        )
+        latency = functools.partial(
+            Histogram, namespace="headrace", registry=registry, buckets=LATENCY_BUCKETS
+        )
+        self.jobs_submitted = counter(
+            "jobs_submitted_total", "Jobs accepted.", ["model", "priority"]
+        )
+        self.jobs_finished = counter(
+            "jobs_finished_total",
+            "Jobs that reached a final state; code is empty where none applies.",
+            ["model", "version", "status", "code"],
+        )
+        self.queue_seconds = latency(
+            "queue_seconds", "From accepted to the start of the batch that ran it.", ["model"]
+        )
+        self.run_seconds = latency("run_seconds", "Time of a batch on the device.", ["model"])
+        self.end_to_end_seconds = latency(
+            "end_to_end_seconds", "From accepted to the final state.", ["model"]
+        )
+        self.batch_size = Histogram(
+            "batch_size",
+            "Jobs in a batch.",
+            ["model"],
+            namespace="headrace",
+            registry=registry,
+            buckets=BATCH_BUCKETS,
+        )
+        self.requeues = counter(
+            "requeues_total", "Jobs that went back to the queue unfinished.", ["reason"]
+        )
+        self.stale_writes_refused = counter(
+            "stale_writes_refused_total", "Writes refused since the job had passed to another."
+        )
+        self.engine_restarts = counter("engine_restarts_total", "Engines started anew.", ["reason"])
+        self.oom = counter("oom_total", "Batches that did not fit the device's memory.", ["model"])
+        self.weights_bytes = gauge("weights_bytes", "Memory of the loaded weights.", ["model"])
+        self.gpu_memory_bytes = gauge(
+            "gpu_memory_bytes", "Device memory by kind: allocated, reserved.", ["model", "kind"]
+        )
+        self.gpu_busy_ratio = gauge(
+            "gpu_busy_ratio", "Share of the last minute in which a batch ran.", ["model"]
+        )
+        self.http_requests = counter(
+            "http_requests_total", "HTTP requests answered.", ["method", "route", "status"]
+        )
+        self.http_request_seconds = latency(
+            "http_request_seconds", "Time to answer a request, held waits included.", ["route"]
+        )
+
+    @functools.cached_property
+    def request_observer(self) -> Callable[[str, str, int, float], None]:
+        """The hot path's `(method, route, status, seconds)`: label look-ups are done once."""
+        requests = functools.cache(self.http_requests.labels)
+        durations = functools.cache(self.http_request_seconds.labels)
+
+        def observe(method: str, route: str, status: int, seconds: float) -> None:
+            requests(method, route, status).inc()
+            durations(route).observe(seconds)
+
+        return observe
