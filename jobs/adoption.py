@@ -1,0 +1,64 @@
+"""Adoption: the jobs of a worker that is gone go back to the line."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from jobs import scripts
+from jobs.connection import RedisConnections, translated
+from jobs.policy import QueueOptions
+
+#: The longest silence between two answers of Redis that still counts as unbroken, in seconds.
+_GAP_S = 3.0
+#: Jobs moved by one call.
+_PAGE = 500
+
+
+@dataclass(frozen=True, slots=True)
+class Adopted:
+    """A job taken from a life that is over, and what became of it."""
+
+    life: str
+    id: str
+    was: str
+    verdict: str
+
+
+class Unbroken:
+    """For how long Redis has answered this process without a break."""
+
+    def __init__(self) -> None:
+        self._since = self._last = float("-inf")
+
+    def answered(self) -> float:
+        """Note an answer; return for how many seconds there has been no gap."""
+        now = time.monotonic()
+        if now - self._last > _GAP_S:
+            self._since = now
+        self._last = now
+        return now - self._since
+
+
+async def adopt(
+    connections: RedisConnections,
+    options: QueueOptions,
+    shards: Sequence[int],
+    unbroken: Unbroken,
+) -> list[Adopted]:
+    """Bury the dead on `shards`, once Redis has answered for a whole limit without a break."""
+    adopted: list[Adopted] = []
+    # An answer first: a call that hung while Redis was away must not count as contact.
+    with translated():
+        await connections.client.ping()
+    reached = int(unbroken.answered() * 1000)
+    for shard in shards:
+        args = [*options.policy, int(options.beat_limit_s * 1000), reached, _PAGE]
+        adopted += adopted_from(await connections.run(scripts.ADOPT, shard, args))
+    return adopted
+
+
+def adopted_from(rows: Sequence[Sequence[bytes]]) -> list[Adopted]:
+    """Read what a script says it adopted."""
+    return [Adopted(*(value.decode() for value in row)) for row in rows]

@@ -1,0 +1,184 @@
+"""Model cards: durable, and followed live by every process."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any, Self, cast
+
+from jobs import keys
+from jobs.connection import RedisConnections, translated
+from jobs.errors import ModelNotFound, QueueUnavailable, VersionNotFound
+
+#: How long a change of a card may go unseen.
+REFRESH_S = 1.0
+#: A miss looks again at once, but not more often than this.
+_MISS_S = 0.1
+
+
+@dataclass(frozen=True, slots=True)
+class CardEntry:
+    """One version of a model as its worker published it."""
+
+    model: str
+    version: str
+    shards: tuple[int, ...]
+    raw: bytes
+    card: dict[str, Any]
+
+
+class CardStore:
+    """Writes and reads the cards of all models."""
+
+    def __init__(self, connections: RedisConnections) -> None:
+        self._connections = connections
+
+    async def publish(self, card: bytes, *, model: str, version: str) -> None:
+        """Store a card and make its version the one that unpinned submits get."""
+        namespace = self._connections.namespace
+        field = f"{model}@{version}"
+        with translated():
+            client = self._connections.client
+            if await client.hget(keys.cards(namespace), field) == card and (
+                await client.hget(keys.production(namespace), model) == version.encode()
+            ):
+                return
+            # Three slots on a Cluster, so no transaction: the revision last, readers then see all.
+            await client.hset(keys.cards(namespace), field, card)
+            await client.hset(keys.production(namespace), model, version)
+            await client.incr(keys.cards_revision(namespace))
+
+    async def remove(self, model: str) -> None:
+        """Forget every version of a model; its jobs stay as they are."""
+        namespace = self._connections.namespace
+        gone = [entry for entry in await self.entries() if entry.model == model]
+        with translated():
+            client = self._connections.client
+            await client.hdel(keys.production(namespace), model)
+            for entry in gone:
+                await client.hdel(keys.cards(namespace), f"{model}@{entry.version}")
+            await client.incr(keys.cards_revision(namespace))
+
+    async def revision(self) -> int:
+        """Return a number that rises with every change."""
+        with translated():
+            found = await self._connections.client.get(
+                keys.cards_revision(self._connections.namespace)
+            )
+        return int(found or 0)
+
+    async def entries(self) -> list[CardEntry]:
+        """Return all cards."""
+        with translated():
+            found = await self._connections.client.hgetall(keys.cards(self._connections.namespace))
+        return [_entry(field, raw) for field, raw in cast(dict[bytes, bytes], found).items()]
+
+    async def production(self) -> dict[str, str]:
+        """Return the version that an unpinned submit gets, for each model."""
+        with translated():
+            found = await self._connections.client.hgetall(
+                keys.production(self._connections.namespace)
+            )
+        return {
+            model.decode(): version.decode()
+            for model, version in cast(dict[bytes, bytes], found).items()
+        }
+
+
+def _entry(field: bytes, raw: bytes) -> CardEntry:
+    model, _, version = field.decode().partition("@")
+    card = json.loads(raw)
+    return CardEntry(model, version, tuple(card["shards"]), raw, card)
+
+
+class CardWatch:
+    """The cards as this process knows them, never older than a second while Redis answers."""
+
+    def __init__(self, connections: RedisConnections) -> None:
+        self._store = CardStore(connections)
+        self._entries: dict[tuple[str, str], CardEntry] = {}
+        self._production: dict[str, str] = {}
+        self._looked_at = float("-inf")
+        self._task: asyncio.Task[None] | None = None
+        self.revision = -1
+
+    async def __aenter__(self) -> Self:
+        with contextlib.suppress(QueueUnavailable):
+            await self.refresh()
+        self._task = asyncio.create_task(self._follow(), name="card-watch")
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+            self._task = None
+
+    async def refresh(self) -> None:
+        """Read the cards if they changed."""
+        self._looked_at = time.monotonic()
+        # Read before the cards: what is published in between raises it again.
+        revision = await self._store.revision()
+        if revision == self.revision:
+            return
+        entries = await self._store.entries()
+        self._production = await self._store.production()
+        self._entries = {(entry.model, entry.version): entry for entry in entries}
+        self.revision = revision
+
+    async def _follow(self) -> None:
+        while True:
+            await asyncio.sleep(REFRESH_S)
+            with contextlib.suppress(QueueUnavailable):
+                await self.refresh()
+
+    def models(self) -> list[str]:
+        """Return the names of all models, sorted."""
+        return sorted(self._production)
+
+    def versions(self, model: str) -> list[CardEntry]:
+        """Return every version of a model."""
+        return [entry for entry in self._entries.values() if entry.model == model]
+
+    def shards(self, models: Sequence[str] | None = None) -> dict[str, Sequence[int]]:
+        """Return the shards that each model lives on."""
+        found: dict[str, Sequence[int]] = {}
+        for entry in self._entries.values():
+            if models is None or entry.model in models:
+                found[entry.model] = sorted({*found.get(entry.model, ()), *entry.shards})
+        return found
+
+    def get(self, name: str) -> CardEntry:
+        """Return the card of `model` or `model@version`.
+
+        Raises ModelNotFound, VersionNotFound.
+        """
+        model, pinned, version = name.partition("@")
+        if model not in self._production:
+            known = ", ".join(self.models()) or "none yet"
+            raise ModelNotFound(f"There is no model {model!r}. Known models: {known}.")
+        entry = self._entries.get((model, version if pinned else self._production[model]))
+        if entry is None:
+            have = ", ".join(sorted(entry.version for entry in self.versions(model)))
+            raise VersionNotFound(f"Model {model!r} has no version {version!r}. It has: {have}.")
+        return entry
+
+    async def find(self, name: str) -> CardEntry:
+        """Return a card as `get` does, but look again before saying that there is none."""
+        try:
+            return self.get(name)
+        except (ModelNotFound, VersionNotFound):
+            if time.monotonic() - self._looked_at < _MISS_S:
+                raise
+            await self.refresh()
+            return self.get(name)

@@ -1,0 +1,78 @@
+"""Group commit: what arrives while a call is in flight goes together in the next one."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Awaitable, Callable
+from typing import Generic, TypeVar
+
+from jobs.errors import HeadraceError
+
+Item = TypeVar("Item")
+Answer = TypeVar("Answer")
+
+MAX_ITEMS = 256
+MAX_BYTES = 256 * 1024
+
+
+class GroupCommit(Generic[Item, Answer]):
+    """Turns many small calls into few large ones without waiting for more to come.
+
+    One call is in flight at a time. An item alone goes at once; under load the group grows by
+    itself, and so does the number of writes that share one fsync.
+    """
+
+    def __init__(
+        self,
+        call: Callable[[list[Item]], Awaitable[list[Answer]]],
+        *,
+        size: Callable[[Item], int] | None = None,
+    ) -> None:
+        self._call = call
+        self._size = size
+        self._waiting: deque[tuple[Item, asyncio.Future[Answer]]] = deque()
+        self._task: asyncio.Task[None] | None = None
+
+    def add(self, item: Item) -> asyncio.Future[Answer]:
+        """Put an item into the next group; the future holds its own answer or the error."""
+        future: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
+        self._waiting.append((item, future))
+        if self._task is None:
+            self._task = asyncio.create_task(self._drain())
+        return future
+
+    def _next_group(self) -> list[tuple[Item, asyncio.Future[Answer]]]:
+        group: list[tuple[Item, asyncio.Future[Answer]]] = []
+        total = 0
+        while self._waiting and len(group) < MAX_ITEMS:
+            if self._size is not None:
+                total += self._size(self._waiting[0][0])
+                if group and total > MAX_BYTES:
+                    break
+            group.append(self._waiting.popleft())
+        return group
+
+    async def _drain(self) -> None:
+        try:
+            while self._waiting:
+                await self._commit(self._next_group())
+        finally:
+            self._task = None
+
+    async def _commit(self, group: list[tuple[Item, asyncio.Future[Answer]]]) -> None:
+        try:
+            answers = await self._call([item for item, _ in group])
+        except BaseException as error:
+            # Handed on, not swallowed: each caller gets it where it awaits its own answer.
+            for _, future in group:
+                if not future.done():
+                    future.set_exception(error)
+                    # A caller that has gone away must not leave a warning about a lost error.
+                    future.exception()
+            if not isinstance(error, HeadraceError):
+                raise
+        else:
+            for (_, future), answer in zip(group, answers, strict=True):
+                if not future.done():
+                    future.set_result(answer)

@@ -1,0 +1,253 @@
+"""The queue as the API sees it: submit, read, wait, cancel, delete, sweep."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import defaultdict
+from collections.abc import Sequence
+from functools import partial
+from types import TracebackType
+from typing import Any, Self
+
+from jobs import scripts
+from jobs.commit import GroupCommit
+from jobs.connection import RedisConnections
+from jobs.errors import (
+    NoSuchBatch,
+    NoSuchJob,
+    NotCancelable,
+    QueueUnavailable,
+)
+from jobs.ids import new_batch_id, new_job_id, shard_of
+from jobs.job import Batch, Job, NewJob, Submitted, SubmittedBatch, job_from_row
+from jobs.listing import Listing, read_batch
+from jobs.policy import QueueOptions
+from jobs.shards import pick
+from jobs.submission import Entry, digest_of, entry_for, fresh, refuse
+from jobs.waiters import Waiters
+
+#: Due jobs handled by one call of the sweep.
+_SWEEP_PAGE = 500
+
+
+class JobQueue:
+    """Jobs in Redis; an async context manager that owns its subscription and its groups.
+
+    Every method raises QueueUnavailable when Redis gives no answer.
+    """
+
+    def __init__(
+        self, connections: RedisConnections, options: QueueOptions, *, process_id: str
+    ) -> None:
+        self._connections = connections
+        self._options = options
+        self._submits: dict[int, GroupCommit[Entry, list[bytes]]] = {}
+        self._reads: dict[int, GroupCommit[str, Job | None]] = {}
+        self._waiters = Waiters(connections, process_id, self._look)
+        self.listing = Listing(connections, self.read)
+
+    async def __aenter__(self) -> Self:
+        self._waiters.start()
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        await self._waiters.stop()
+
+    def drain(self) -> None:
+        """Let every held wait return at once with the job as it is."""
+        self._waiters.drain()
+
+    async def submit(self, job: NewJob, *, shards: Sequence[int]) -> Submitted:
+        """Store a job; when this returns, it is as durable as the setting says.
+
+        Raises IdempotencyConflict, QueueFull, NotDurable.
+        """
+        entry = entry_for(job, shards)
+        return await self._submit(job, entry)
+
+    async def submit_and_wait(
+        self, job: NewJob, *, shards: Sequence[int], timeout_s: float
+    ) -> Submitted:
+        """Store a job and hold until it is final or `timeout_s` is over."""
+        entry = entry_for(job, shards, watch=self._waiters.channel)
+        # Expected before it exists: it may end before the submit's own answer is here.
+        future = self._waiters.expect(entry.id)
+        try:
+            submitted = await self._submit(job, entry)
+            if submitted.replayed:
+                final = await self.wait(submitted.job.id, job.tenant, timeout_s)
+                return Submitted(final, replayed=True)
+            if await self._held(future, timeout_s):
+                return Submitted(future.result() or submitted.job, replayed=False)
+            return Submitted(await self.get(entry.id, job.tenant), replayed=False)
+        finally:
+            self._waiters.forget(entry.id, future)
+
+    async def _submit(self, job: NewJob, entry: Entry) -> Submitted:
+        group = self._submits.get(entry.shard)
+        if group is None:
+            group = GroupCommit(partial(self._commit, entry.shard), size=Entry.bytes)
+            self._submits[entry.shard] = group
+        verdict, value = await group.add(entry)
+        if verdict == b"ok":
+            return Submitted(fresh(job, entry.id, int(value)), replayed=False)
+        refuse(verdict, value)
+        return Submitted(await self.get(value.decode(), job.tenant), replayed=True)
+
+    async def _commit(self, shard: int, entries: list[Entry]) -> list[list[bytes]]:
+        args: list[Any] = [*self._options.policy, self._options.max_queue_depth, "", "", "", ""]
+        for entry in entries:
+            args += entry.args
+        return await self._idempotent(shard, args)
+
+    async def _idempotent(self, shard: int, args: list[Any]) -> list[list[bytes]]:
+        """Submit once, and once more after a lost reply: ids make the second call harmless."""
+        try:
+            answer: list[list[bytes]] = await self._connections.run(scripts.SUBMIT, shard, args)
+        except QueueUnavailable:
+            answer = await self._connections.run(scripts.SUBMIT, shard, args)
+        return answer
+
+    async def submit_batch(
+        self,
+        jobs: Sequence[NewJob],
+        *,
+        shards: Sequence[int],
+        idempotency_key: str | None = None,
+        fingerprint: str = "",
+    ) -> SubmittedBatch:
+        """Store all jobs of a batch or none; they share model and tenant."""
+        first = jobs[0]
+        digest = digest_of(first, idempotency_key)
+        shard = pick(shards, digest or None)
+        batch = new_batch_id(shard)
+        entries = [Entry(job, new_job_id(shard), shard, "", "") for job in jobs]
+        args: list[Any] = [*self._options.policy, self._options.max_queue_depth]
+        args += [batch, digest, fingerprint, first.tenant]
+        for entry in entries:
+            args += entry.args
+        verdict, value = (await self._idempotent(shard, args))[0]
+        if verdict == b"ok":
+            created = [
+                fresh(job, entry.id, int(value), batch)
+                for job, entry in zip(jobs, entries, strict=True)
+            ]
+            return SubmittedBatch(batch, created, replayed=False)
+        refuse(verdict, value)
+        earlier = value.decode()
+        found = await self.listing.all_of_batch(earlier, first.tenant)
+        return SubmittedBatch(earlier, found, replayed=True)
+
+    async def get(self, identifier: str, tenant: str) -> Job:
+        """Return a job; raises NoSuchJob, also for a job of another tenant."""
+        shard = shard_of(identifier)
+        job = None
+        if shard is not None:
+            group = self._reads.get(shard)
+            if group is None:
+                group = GroupCommit(partial(self._read, shard, ""))
+                self._reads[shard] = group
+            job = await group.add(identifier)
+        return _own(job, identifier, tenant)
+
+    async def wait(self, identifier: str, tenant: str, timeout_s: float) -> Job:
+        """Hold until the job is final; after `timeout_s`, or when draining, return it as it is."""
+        future = self._waiters.expect(identifier)
+        try:
+            job = _own((await self._look([identifier]))[0], identifier, tenant)
+            if job.final:
+                return job
+            if await self._held(future, timeout_s):
+                return future.result() or job
+            return await self.get(identifier, tenant)
+        finally:
+            self._waiters.forget(identifier, future)
+
+    async def _held(self, future: asyncio.Future[Job | None], timeout_s: float) -> bool:
+        await asyncio.wait([future], timeout=timeout_s)
+        return future.done()
+
+    async def read(self, identifiers: Sequence[str]) -> list[Job | None]:
+        """Return jobs in the order asked for, None where there is none."""
+        return await self._read_all(identifiers, "")
+
+    async def _look(self, identifiers: Sequence[str]) -> list[Job | None]:
+        return await self._read_all(identifiers, self._waiters.channel)
+
+    async def _read_all(self, identifiers: Sequence[str], channel: str) -> list[Job | None]:
+        by_shard: dict[int, list[str]] = defaultdict(list)
+        for identifier in identifiers:
+            shard = shard_of(identifier)
+            if shard is not None:
+                by_shard[shard].append(identifier)
+        found: dict[str, Job | None] = {}
+        for shard, ids in by_shard.items():
+            found.update(zip(ids, await self._read(shard, channel, ids), strict=True))
+        return [found.get(identifier) for identifier in identifiers]
+
+    async def _read(self, shard: int, channel: str, ids: list[str]) -> list[Job | None]:
+        args = [*self._options.policy, channel, *ids]
+        rows = await self._connections.run(scripts.READ, shard, args)
+        return [job_from_row(i, row) if row else None for i, row in zip(ids, rows, strict=True)]
+
+    async def batch(self, identifier: str, tenant: str) -> Batch:
+        """Return how far a batch is; raises NoSuchBatch."""
+        found = await read_batch(self._connections, identifier)
+        if found is None or found.tenant != tenant:
+            raise NoSuchBatch(f"There is no batch {identifier}.")
+        return found
+
+    async def cancel(self, identifier: str, tenant: str) -> Job:
+        """Cancel a job: at once while queued, as `canceling` while it runs.
+
+        Raises NoSuchJob, NotCancelable.
+        """
+        verdict, status = await self._one(scripts.CANCEL, identifier, tenant)
+        if verdict == b"final":
+            raise NotCancelable(f"The job has already ended as {status.decode()}.")
+        return await self.get(identifier, tenant)
+
+    async def delete(self, identifier: str, tenant: str) -> None:
+        """Erase a final job; raises NoSuchJob, NotCancelable while it is not final."""
+        verdict, status = await self._one(scripts.DELETE, identifier, tenant)
+        if verdict == b"open":
+            raise NotCancelable(
+                f"The job is {status.decode()}; only a job that has ended can be deleted. "
+                "Cancel it first."
+            )
+
+    async def _one(
+        self, script: scripts.Script, identifier: str, tenant: str
+    ) -> tuple[bytes, bytes]:
+        shard = shard_of(identifier)
+        if shard is None:
+            raise _missing(identifier)
+        args = [*self._options.policy, identifier, tenant]
+        verdict, status = await self._connections.run(script, shard, args)
+        if verdict == b"missing":
+            raise _missing(identifier)
+        return verdict, status
+
+    async def sweep(self, shards: Sequence[int]) -> tuple[int, int, int]:
+        """Do what is due on these shards, a page each; return expired, returned, erased."""
+        total = [0, 0, 0]
+        for shard in shards:
+            args = [*self._options.policy, _SWEEP_PAGE]
+            done = await self._connections.run(scripts.SWEEP, shard, args)
+            total = [a + b for a, b in zip(total, done[:3], strict=True)]
+        return total[0], total[1], total[2]
+
+
+def _own(job: Job | None, identifier: str, tenant: str) -> Job:
+    if job is None or job.tenant != tenant:
+        raise _missing(identifier)
+    return job
+
+
+def _missing(identifier: str) -> NoSuchJob:
+    return NoSuchJob(f"There is no job {identifier}.")

@@ -1,0 +1,13 @@
+-- adopt: buries lives whose beat is older than the limit and returns their jobs to the line.
+-- ARGV: 8 beat limit (ms), 9 for how long (ms) the caller has reached this Redis without a break,
+-- 10 most jobs to move. Whoever was cut off itself, or sees Redis come back, must wait a whole
+-- limit, so that an outage of Redis buries nobody.
+local limit, unbroken, most = tonumber(ARGV[8]), tonumber(ARGV[9]), tonumber(ARGV[10])
+if unbroken < limit then return {} end
+local adopted = {}
+for _, life in ipairs(redis.call('ZRANGEBYSCORE', P .. 'beats', '-inf', now - limit)) do
+  if #adopted >= most then break end
+  for _, row in ipairs(bury(life, most - #adopted)) do adopted[#adopted + 1] = row end
+end
+publish_wakes()
+return adopted

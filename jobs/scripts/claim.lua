@@ -1,0 +1,99 @@
+-- claim: takes up to `count` queued jobs of one model version for one worker life; with `start`
+-- they are running at once (the engine is idle), else they stay queued for the world.
+-- ARGV: 8 life, 9 model, 10 version, 11 count, 12 start, 13 steal.
+-- Answers {alive, rows}; a life that was buried gets nothing.
+local life, model, version, count = ARGV[8], ARGV[9], ARGV[10], tonumber(ARGV[11])
+local start, steal = ARGV[12] == '1', ARGV[13] == '1'
+local target = model .. '@' .. version
+if redis.call('EXISTS', P .. 'worker:' .. life) == 0 then return {0, {}} end
+
+-- The time makes tokens unique even after a failover to a replica that lost the counter.
+local token = nil
+local function mint()
+  if not token then token = now .. '-' .. redis.call('INCR', P .. 'fence') end
+  return token
+end
+
+local rows = {}
+local CLAIMED = {'status', 'tenant', 'priority', 'timeout_s', 'created_at', 'deadline_at',
+  'retries', 'crashes', 'request_id', 'attempt', 'worker', 'batch'}
+
+-- The job is already out of its lane.
+local function take(id)
+  local v = redis.call('HMGET', P .. 'job:' .. id, unpack(CLAIMED))
+  if v[1] ~= 'queued' then return end
+  if v[6] and tonumber(v[6]) <= now then
+    local r = record(id)
+    r.entry = nil
+    finish(id, r, 'expired', EXPIRED)
+    return
+  end
+  local input = redis.call('GET', P .. 'input:' .. id)
+  local attempt = (v[7] or 0) + 1
+  local fields = {'token', mint(), 'worker', life, 'entry', ''}
+  if start then
+    local more = {'status', 'running', 'started_at', now, 'attempt', attempt}
+    for i = 1, #more do fields[#fields + 1] = more[i] end
+    redis.call('ZREM', P .. 'due', id)
+    moved({model = model, batch = v[12]}, 'queued', 'running')
+  end
+  redis.call('HSET', P .. 'job:' .. id, unpack(fields))
+  redis.call('HSET', P .. 'held:' .. life, id, token)
+  rows[#rows + 1] = {id, token, input or '', v[2], v[3], attempt, v[8] or 0, v[4], v[6] or '',
+    v[9] or '', v[5]}
+end
+
+local returned = P .. 'returned:' .. target
+for _, id in ipairs(redis.call('ZRANGE', returned, 0, count - 1)) do
+  redis.call('ZREM', returned, id)
+  take(id)
+end
+
+local turn = P .. 'turn:' .. target
+while #rows < count do
+  local head = redis.call('ZRANGE', turn, 0, 1, 'WITHSCORES')
+  if not head[1] then break end
+  local name, score = head[1], tonumber(head[2])
+  local weight = WEIGHT[string.match(name, '^(%a+):')]
+  local want = count - #rows
+  -- A lane keeps the turn until it has used up its lead over the next one.
+  if head[3] then want = math.min(want, math.floor((head[4] - score) * weight) + 1) end
+  local lane = P .. 'lane:' .. target .. ':' .. name
+  local entries = redis.call('XRANGE', lane, '-', '+', 'COUNT', want)
+  local ids = {}
+  for i, entry in ipairs(entries) do ids[i] = entry[1] end
+  if #ids > 0 then redis.call('XDEL', lane, unpack(ids)) end
+  if redis.call('XLEN', lane) == 0 then
+    redis.call('DEL', lane)
+    redis.call('ZREM', turn, name)
+  else
+    redis.call('ZADD', turn, score + #ids / weight, name)
+  end
+  for _, entry in ipairs(entries) do take(entry[2][2]) end
+end
+
+-- An idle worker may take half of what another has claimed but not started.
+if #rows == 0 and steal then
+  for _, other in ipairs(redis.call('ZRANGE', P .. 'beats', 0, 63)) do
+    local serves = redis.call('HMGET', P .. 'worker:' .. other, 'model', 'version')
+    if other ~= life and serves[1] == model and serves[2] == version then
+      local waiting = {}
+      for _, id in ipairs(redis.call('HRANDFIELD', P .. 'held:' .. other, 128)) do
+        local state = redis.call('HMGET', P .. 'job:' .. id, 'status', 'worker')
+        if state[1] == 'queued' and state[2] == other then waiting[#waiting + 1] = id end
+      end
+      for i = 1, math.min(count, math.floor(#waiting / 2)) do
+        redis.call('HDEL', P .. 'held:' .. other, waiting[i])
+        take(waiting[i])
+      end
+      if #rows > 0 then break end
+    end
+  end
+end
+if start then
+  for _, row in ipairs(rows) do
+    redis.call('HSET', P .. 'job:' .. row[1], 'batch_size', #rows, 'alone', #rows == 1 and 1 or 0)
+  end
+end
+publish_wakes()
+return {1, rows}

@@ -1,0 +1,27 @@
+-- overview: how a model does on this shard.
+-- ARGV: 8 model, 9 beat limit (ms). Answers {queued, running, seconds_per_job or '', oldest waiting
+-- ids, workers}, a worker as its record with `life` and `beat_at`.
+local model, limit = ARGV[8], tonumber(ARGV[9])
+local counts = redis.call('HMGET', P .. 'counts:' .. model, 'queued', 'running')
+local workers, oldest, targets = {}, {}, {}
+local beats = redis.call('ZRANGEBYSCORE', P .. 'beats', now - limit, '+inf', 'WITHSCORES')
+for i = 1, #beats, 2 do
+  local key = P .. 'worker:' .. beats[i]
+  if redis.call('HGET', key, 'model') == model then
+    local fields = redis.call('HGETALL', key)
+    fields[#fields + 1] = 'life'
+    fields[#fields + 1] = beats[i]
+    fields[#fields + 1] = 'beat_at'
+    fields[#fields + 1] = beats[i + 1]
+    workers[#workers + 1] = fields
+  end
+end
+for i = 10, #ARGV do
+  local target = model .. '@' .. ARGV[i]
+  for _, name in ipairs(redis.call('ZRANGE', P .. 'turn:' .. target, 0, 31)) do
+    local first = redis.call('XRANGE', P .. 'lane:' .. target .. ':' .. name, '-', '+', 'COUNT', 1)
+    if first[1] then oldest[#oldest + 1] = first[1][2][2] end
+  end
+end
+return {tonumber(counts[1] or 0), tonumber(counts[2] or 0),
+  redis.call('HGET', P .. 'stats:' .. model, 'seconds_per_job') or '', oldest, workers}

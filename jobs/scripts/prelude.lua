@@ -1,0 +1,195 @@
+-- Shared by every script; loaded in front of each. KEYS[1] is the shard's prefix (`hr:{s017}:`),
+-- which routes the call on a Cluster; all other keys are built from it and share its slot.
+-- Names, types and lifetimes of all keys: jobs/keys.py. Allowed transitions: jobs/states.py.
+-- ARGV[1..7] are the policy below, a script's own arguments begin at ARGV[8].
+-- Lua does not roll back: a script checks all it needs before its first write.
+local P = KEYS[1]
+local RESULT_TTL, DEAD_TTL, MAX_AGE = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3])
+local CANCELED, EXPIRED, POISONED = ARGV[4], ARGV[5], ARGV[6]
+local MAX_CRASHES = tonumber(ARGV[7])
+-- A backstop behind the sweep, so that a key whose sweep is lost does not live for ever.
+local BACKSTOP = 3600000
+local WEIGHT = {high = 8, normal = 3, low = 1}
+local RANK = {high = 0, normal = 1, low = 2}
+local FINAL = {succeeded = true, failed = true, canceled = true, expired = true, timed_out = true}
+
+local clock = redis.call('TIME')
+local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
+
+local FIELDS = {'status', 'model', 'version', 'tenant', 'priority', 'created_at', 'entry', 'token',
+  'worker', 'batch', 'watch', 'webhook', 'deadline_at', 'retries', 'crashes', 'not_before',
+  'retained_until', 'idem', 'alone'}
+
+local function record(id)
+  local values = redis.call('HMGET', P .. 'job:' .. id, unpack(FIELDS))
+  if not values[1] then return nil end
+  local r = {}
+  for i, name in ipairs(FIELDS) do
+    if values[i] and values[i] ~= '' then r[name] = values[i] end
+  end
+  return r
+end
+
+local function versioned(r) return r.model .. '@' .. r.version end
+
+-- One hash counts what is queued and what is on a GPU; a batch counts by status.
+local GROUP = {queued = 'queued', running = 'running', canceling = 'running'}
+local function moved(r, from, to)
+  if GROUP[from] ~= GROUP[to] then
+    if GROUP[from] then redis.call('HINCRBY', P .. 'counts:' .. r.model, GROUP[from], -1) end
+    if GROUP[to] then redis.call('HINCRBY', P .. 'counts:' .. r.model, GROUP[to], 1) end
+  end
+  if r.batch then
+    redis.call('HINCRBY', P .. 'batch:' .. r.batch, from, -1)
+    redis.call('HINCRBY', P .. 'batch:' .. r.batch, to, 1)
+  end
+  r.status = to
+end
+
+local function ring(model, kind, id)
+  redis.call('XADD', P .. 'bell:' .. model, 'MAXLEN', '~', 64, '*', 'kind', kind, 'job', id)
+end
+
+-- Takes a job out of wherever it waits: a lane, the returned set, or a worker's hands.
+local function leave_line(id, r)
+  if r.entry == 'returned' then
+    redis.call('ZREM', P .. 'returned:' .. versioned(r), id)
+  elseif r.entry then
+    local name = r.priority .. ':' .. r.tenant
+    local lane = P .. 'lane:' .. versioned(r) .. ':' .. name
+    redis.call('XDEL', lane, r.entry)
+    if redis.call('XLEN', lane) == 0 then
+      redis.call('DEL', lane)
+      redis.call('ZREM', P .. 'turn:' .. versioned(r), name)
+    end
+  end
+  if r.worker then redis.call('HDEL', P .. 'held:' .. r.worker, id) end
+end
+
+local function due_when_queued(r)
+  local at = r.created_at + MAX_AGE
+  if r.deadline_at then at = math.min(at, tonumber(r.deadline_at)) end
+  return at
+end
+
+-- Puts a job back to be claimed before all others of its priority.
+local function return_to_line(id, r)
+  if r.worker then redis.call('HDEL', P .. 'held:' .. r.worker, id) end
+  redis.call('HSET', P .. 'job:' .. id, 'status', 'queued', 'entry', 'returned', 'worker', '',
+    'not_before', '')
+  redis.call('ZADD', P .. 'returned:' .. versioned(r), RANK[r.priority] * 1e13 + r.created_at, id)
+  redis.call('ZADD', P .. 'due', due_when_queued(r), id)
+  if r.status ~= 'queued' then moved(r, r.status, 'queued') end
+end
+
+local woken = {}
+local function wake_watchers(id, r)
+  if not r.watch then return end
+  for channel in string.gmatch(r.watch, '[^ ]+') do
+    if woken[channel] then woken[channel] = woken[channel] .. ' ' .. id else woken[channel] = id end
+  end
+end
+
+-- One message for each waiting process and call, not one for each job.
+local function publish_wakes()
+  for channel, ids in pairs(woken) do redis.call('PUBLISH', channel, ids) end
+end
+
+local function tell_outbox(type, id, r)
+  local seq = redis.call('HINCRBY', P .. 'job:' .. id, 'seq', 1)
+  redis.call('XADD', P .. 'outbox', '*', 'type', type, 'job', id, 'seq', seq, 'at', now)
+end
+
+local function finish_in_batch(r)
+  local key = P .. 'batch:' .. r.batch
+  if redis.call('HINCRBY', key, 'open', -1) > 0 then return end
+  redis.call('HSET', key, 'finished_at', now)
+  if redis.call('HEXISTS', key, 'webhook') == 1 then
+    redis.call('XADD', P .. 'outbox', '*', 'type', 'batch.finished', 'batch', r.batch, 'at', now)
+  end
+end
+
+-- Every way to a final state goes through here.
+local function finish(id, r, status, payload)
+  local ttl = status == 'failed' and DEAD_TTL or RESULT_TTL
+  leave_line(id, r)
+  redis.call('HSET', P .. 'job:' .. id, 'status', status, 'finished_at', now, 'entry', '',
+    'not_before', '', 'watch', '', 'retained_until', now + ttl)
+  redis.call('SET', P .. 'output:' .. id, payload, 'PX', ttl + BACKSTOP)
+  redis.call('PEXPIRE', P .. 'job:' .. id, ttl + BACKSTOP)
+  redis.call('PEXPIRE', P .. 'extra:' .. id, ttl + BACKSTOP)
+  redis.call('PEXPIRE', P .. 'progress:' .. id, ttl + BACKSTOP)
+  if status == 'succeeded' then
+    redis.call('DEL', P .. 'input:' .. id)
+  else
+    redis.call('PEXPIRE', P .. 'input:' .. id, ttl + BACKSTOP)
+  end
+  redis.call('ZADD', P .. 'due', now + ttl, id)
+  moved(r, r.status, status)
+  if r.webhook then tell_outbox('job.' .. status, id, r) end
+  if r.batch then finish_in_batch(r) end
+  wake_watchers(id, r)
+end
+
+local function erase(id, r)
+  redis.call('DEL', P .. 'job:' .. id, P .. 'input:' .. id, P .. 'output:' .. id,
+    P .. 'extra:' .. id, P .. 'progress:' .. id)
+  redis.call('ZREM', P .. 'due', id)
+  redis.call('ZREM', P .. 'index:' .. r.tenant .. ':' .. r.model, id)
+  if r.idem then redis.call('DEL', P .. 'idem:' .. r.idem) end
+  if r.batch then
+    local key = P .. 'batch:' .. r.batch
+    redis.call('ZREM', key .. ':jobs', id)
+    if redis.call('EXISTS', key .. ':jobs') == 0 then
+      local digest = redis.call('HGET', key, 'idem')
+      if digest then redis.call('DEL', P .. 'idem:' .. digest) end
+      redis.call('DEL', key)
+    end
+  end
+end
+
+-- Gives one job of a worker back. A crash is charged only to a job that was running; only a
+-- death while it ran alone convicts. Returns what became of it.
+local function give_back(id, r, charge, alone)
+  if r.status == 'canceling' then
+    finish(id, r, 'canceled', CANCELED)
+    return 'canceled'
+  end
+  if charge and r.status == 'running' then
+    local crashes = redis.call('HINCRBY', P .. 'job:' .. id, 'crashes', 1)
+    if alone and crashes >= MAX_CRASHES then
+      finish(id, r, 'failed', POISONED)
+      return 'poisoned'
+    end
+  end
+  return_to_line(id, r)
+  return 'ok'
+end
+
+-- Moves up to `limit` jobs of a life that is over; its writes are refused from the first page on.
+local function bury(life, limit)
+  redis.call('DEL', P .. 'worker:' .. life)
+  local held = redis.call('HKEYS', P .. 'held:' .. life)
+  local adopted, models = {}, {}
+  for i = 1, math.min(#held, limit) do
+    local id = held[i]
+    local r = record(id)
+    redis.call('HDEL', P .. 'held:' .. life, id)
+    if r and r.worker == life and not FINAL[r.status] then
+      local was = r.status
+      local verdict = give_back(id, r, true, r.alone == '1')
+      -- Whatever that life still writes about the job is stale, also when the job is final now.
+      redis.call('HSET', P .. 'job:' .. id, 'token', '')
+      models[r.model] = id
+      adopted[#adopted + 1] = {life, id, was, verdict}
+    end
+  end
+  -- A score of 0 keeps a life with more pages at the head of those to bury.
+  if #held > limit then
+    redis.call('ZADD', P .. 'beats', 0, life)
+  else
+    redis.call('ZREM', P .. 'beats', life)
+  end
+  for model, id in pairs(models) do ring(model, 'jobs', id) end
+  return adopted
+end

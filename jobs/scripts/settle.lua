@@ -1,0 +1,41 @@
+-- settle: records the outcome of jobs that a life owns, exactly once.
+-- ARGV: 8 life, then {id, token, kind, payload, backoff_ms}; kind is succeeded, failed, timed_out,
+-- canceled or retry. Answers a verdict for each: ok, retry, canceled, already, or stale.
+local life = ARGV[8]
+local verdicts = {}
+
+local function delay(id, r, backoff)
+  local until_ms = now + backoff
+  redis.call('HDEL', P .. 'held:' .. life, id)
+  redis.call('HSET', P .. 'job:' .. id, 'status', 'queued', 'worker', '', 'entry', '',
+    'not_before', until_ms, 'retries', (r.retries or 0) + 1)
+  redis.call('ZADD', P .. 'due', math.min(until_ms, due_when_queued(r)), id)
+  if r.status ~= 'queued' then moved(r, r.status, 'queued') end
+end
+
+local function settle(id, token, kind, payload, backoff)
+  local r = record(id)
+  if not r or r.token ~= token then return 'stale' end
+  if FINAL[r.status] then return r.worker == life and 'already' or 'stale' end
+  if r.worker ~= life then return kind == 'retry' and r.not_before and 'already' or 'stale' end
+  if r.status == 'canceling' then
+    finish(id, r, 'canceled', CANCELED)
+    return 'canceled'
+  end
+  if kind == 'retry' then
+    delay(id, r, backoff)
+    return 'retry'
+  end
+  -- A claimed job that never ran can only be refused.
+  if r.status == 'queued' and kind ~= 'failed' then return 'stale' end
+  if kind == 'canceled' then return 'stale' end
+  finish(id, r, kind, payload)
+  return 'ok'
+end
+
+for i = 9, #ARGV, 5 do
+  verdicts[#verdicts + 1] = settle(ARGV[i], ARGV[i + 1], ARGV[i + 2], ARGV[i + 3],
+    tonumber(ARGV[i + 4]))
+end
+publish_wakes()
+return verdicts

@@ -1,0 +1,34 @@
+-- start: queued (claimed) -> running, for a whole batch, before the GPU begins it.
+-- ARGV: 8 life, 9 batch_size, then {id, token} pairs. Answers a verdict for each:
+-- ok, canceled, expired, or lost (another life owns it now).
+local life, size = ARGV[8], tonumber(ARGV[9])
+local alive = redis.call('EXISTS', P .. 'worker:' .. life) == 1
+local verdicts = {}
+for i = 10, #ARGV, 2 do
+  local id, token = ARGV[i], ARGV[i + 1]
+  local r = record(id)
+  local verdict = 'lost'
+  if r and r.status == 'canceled' and r.token == token then
+    verdict = 'canceled'
+  elseif r and r.status == 'expired' and r.token == token then
+    verdict = 'expired'
+  elseif alive and r and r.token == token and r.worker == life then
+    if r.status == 'running' then
+      verdict = 'ok'
+    elseif r.status == 'canceling' then
+      verdict = 'ok'
+    elseif r.status == 'queued' and r.deadline_at and tonumber(r.deadline_at) <= now then
+      finish(id, r, 'expired', EXPIRED)
+      verdict = 'expired'
+    elseif r.status == 'queued' then
+      redis.call('HSET', P .. 'job:' .. id, 'status', 'running', 'started_at', now,
+        'attempt', (r.retries or 0) + 1, 'batch_size', size, 'alone', size == 1 and 1 or 0)
+      redis.call('ZREM', P .. 'due', id)
+      moved(r, 'queued', 'running')
+      verdict = 'ok'
+    end
+  end
+  verdicts[#verdicts + 1] = verdict
+end
+publish_wakes()
+return verdicts

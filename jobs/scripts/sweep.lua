@@ -1,0 +1,31 @@
+-- sweep: one page of what is due: queued -> expired, end of a backoff, deletion of old jobs.
+-- ARGV: 8 page size. Answers {expired, returned, erased, 1 if more is due}.
+local page = tonumber(ARGV[8])
+local ids = redis.call('ZRANGEBYSCORE', P .. 'due', '-inf', now, 'LIMIT', 0, page)
+local expired, returned, erased, models = 0, 0, 0, {}
+for _, id in ipairs(ids) do
+  local r = record(id)
+  if not r or r.status == 'running' or r.status == 'canceling' then
+    redis.call('ZREM', P .. 'due', id)
+  elseif FINAL[r.status] then
+    if tonumber(r.retained_until) <= now then
+      erase(id, r)
+      erased = erased + 1
+    else
+      redis.call('ZADD', P .. 'due', r.retained_until, id)
+    end
+  elseif due_when_queued(r) <= now then
+    if r.worker then ring(r.model, 'cancel', id) end
+    finish(id, r, 'expired', EXPIRED)
+    expired = expired + 1
+  elseif r.not_before and tonumber(r.not_before) <= now then
+    return_to_line(id, r)
+    models[r.model] = id
+    returned = returned + 1
+  else
+    redis.call('ZADD', P .. 'due', due_when_queued(r), id)
+  end
+end
+for model, id in pairs(models) do ring(model, 'jobs', id) end
+publish_wakes()
+return {expired, returned, erased, #ids == page and 1 or 0}

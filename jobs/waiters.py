@@ -1,0 +1,126 @@
+"""Waiting for the end of jobs: one subscription for a whole process."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Awaitable, Callable, Iterable
+
+from redis.asyncio.client import PubSub
+
+from jobs import keys
+from jobs.connection import RedisConnections, translated
+from jobs.errors import QueueUnavailable
+from jobs.job import Job
+from telemetry import logs
+
+#: A wake that was lost (a failover, a full buffer) is made good by looking again.
+LOOK_AGAIN_S = 5.0
+_RECONNECT_S = 0.5
+
+log = logs.get(__name__)
+
+
+class Waiters:
+    """Who in this process waits for which job.
+
+    `look` reads jobs and watches those that are not final, in one script.
+    """
+
+    def __init__(
+        self,
+        connections: RedisConnections,
+        process_id: str,
+        look: Callable[[list[str]], Awaitable[list[Job | None]]],
+    ) -> None:
+        self.channel = keys.wake_channel(connections.namespace, process_id)
+        self._connections = connections
+        self._look = look
+        self._waiting: dict[str, set[asyncio.Future[Job | None]]] = {}
+        self._tasks: list[asyncio.Task[None]] = []
+        self._draining = False
+
+    def start(self) -> None:
+        """Begin to listen; Redis need not be there yet."""
+        self._tasks = [
+            asyncio.create_task(self._listen(), name="wake-listener"),
+            asyncio.create_task(self._look_again(), name="wake-look-again"),
+        ]
+
+    async def stop(self) -> None:
+        """Let every waiter go and stop listening."""
+        self.drain()
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        self._tasks = []
+
+    def drain(self) -> None:
+        """Let every waiter go, now and from now on."""
+        self._draining = True
+        for futures in list(self._waiting.values()):
+            for future in list(futures):
+                _answer(future, None)
+
+    def expect(self, identifier: str) -> asyncio.Future[Job | None]:
+        """Return a future of the final job, or of None when the process drains.
+
+        The caller makes sure that the job is watched (by its submit or by a look), and gives
+        the future to `forget` in the end.
+        """
+        future: asyncio.Future[Job | None] = asyncio.get_running_loop().create_future()
+        if self._draining:
+            future.set_result(None)
+        self._waiting.setdefault(identifier, set()).add(future)
+        return future
+
+    def forget(self, identifier: str, future: asyncio.Future[Job | None]) -> None:
+        """Stop waiting."""
+        futures = self._waiting.get(identifier)
+        if futures is not None:
+            futures.discard(future)
+            if not futures:
+                del self._waiting[identifier]
+
+    async def _wake(self, identifiers: Iterable[str]) -> None:
+        wanted = [identifier for identifier in identifiers if identifier in self._waiting]
+        if not wanted:
+            return
+        for identifier, job in zip(wanted, await self._look(wanted), strict=True):
+            if job is None or job.final:
+                for future in list(self._waiting.get(identifier, ())):
+                    _answer(future, job)
+
+    async def _listen(self) -> None:
+        while True:
+            try:
+                client = self._connections.dedicated()
+                async with contextlib.aclosing(client), client.pubsub() as subscription:
+                    with translated():
+                        await subscription.subscribe(self.channel)
+                    # What ended while nobody listened is found by looking.
+                    await self._wake(list(self._waiting))
+                    await self._hear(subscription)
+            except QueueUnavailable as error:
+                log.warning("waiters_disconnected", reason=error.detail)
+                await asyncio.sleep(_RECONNECT_S)
+
+    async def _hear(self, subscription: PubSub) -> None:
+        while True:
+            with translated():
+                message = await subscription.get_message(
+                    ignore_subscribe_messages=True, timeout=LOOK_AGAIN_S
+                )
+            if message is not None:
+                await self._wake(message["data"].decode().split(" "))
+
+    async def _look_again(self) -> None:
+        while True:
+            await asyncio.sleep(LOOK_AGAIN_S)
+            with contextlib.suppress(QueueUnavailable):
+                await self._wake(list(self._waiting))
+
+
+def _answer(future: asyncio.Future[Job | None], job: Job | None) -> None:
+    if not future.done():
+        future.set_result(job)

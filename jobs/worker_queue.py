@@ -1,0 +1,261 @@
+"""The queue as a worker sees it: claim, start, settle, hand back, beat, adopt."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from jobs import scripts
+from jobs.adoption import Adopted, Unbroken, adopt, adopted_from
+from jobs.bells import Bell, listen
+from jobs.connection import RedisConnections
+from jobs.ids import shard_of
+from jobs.policy import QueueOptions
+from jobs.states import Priority
+
+#: Due jobs handled by one call of the sweep.
+_SWEEP_PAGE = 500
+
+
+@dataclass(frozen=True, slots=True)
+class Claimed:
+    """A job that this life owns; `token` must come with every write about it."""
+
+    id: str
+    token: str
+    input: bytes
+    tenant: str
+    priority: Priority
+    #: The attempt that a start makes or made it, from 1.
+    attempt: int
+    crashes: int
+    timeout_s: float
+    deadline_at: int | None
+    request_id: str | None
+    created_at: int
+    #: Already `running`: claimed and started in one step.
+    started: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How a job ended: kind is succeeded, failed, timed_out, canceled or retry."""
+
+    id: str
+    token: str
+    kind: str
+    #: The output, or the error object, as JSON.
+    payload: bytes = b""
+    backoff_s: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class HandBack:
+    """A job given up; `charge` counts a crash, `alone` says that it ran without mates."""
+
+    id: str
+    token: str
+    charge: bool = False
+    alone: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class BeatAnswer:
+    """Where a worker and Redis differ.
+
+    `owned_not_held` and `lost` name only what stood so in two beats in a row: one alone may be a
+    claim or settle on its way.
+    """
+
+    buried: bool = False
+    owned_not_held: list[tuple[str, str]] = field(default_factory=list)
+    canceling: list[str] = field(default_factory=list)
+    lost: list[str] = field(default_factory=list)
+
+
+class WorkerQueue:
+    """One worker's side of the queue for one model version.
+
+    Methods raise QueueUnavailable when Redis gives no answer; what happened then is unknown, and
+    start, settle and hand back may be repeated as they are. A claim is not repeated: the beats
+    find what a lost answer left behind.
+    """
+
+    def __init__(
+        self,
+        connections: RedisConnections,
+        options: QueueOptions,
+        *,
+        model: str,
+        version: str,
+        shards: Sequence[int],
+        worker: str,
+    ) -> None:
+        self._connections = connections
+        self._options = options
+        self._model = model
+        self._version = version
+        self._shards = list(shards)
+        self._worker = worker
+        self._turn = 0
+        self._suspect_unheld: set[str] = set()
+        self._suspect_lost: set[str] = set()
+        self._unbroken = Unbroken()
+        self.life = self._new_life()
+
+    def _new_life(self) -> str:
+        return f"{self._worker}:{secrets.token_hex(6)}"
+
+    async def register(self, info: Mapping[str, str]) -> list[Adopted]:
+        """Begin a new life; earlier lives of the same name are buried in the same step."""
+        self.life = self._new_life()
+        pairs: list[str] = ["model", self._model, "version", self._version]
+        for name, value in info.items():
+            pairs += [name, value]
+        adopted: list[Adopted] = []
+        for shard in self._shards:
+            rows = await self._run(scripts.REGISTER, shard, [self.life, self._worker, *pairs])
+            adopted += adopted_from(rows)
+        return adopted
+
+    async def _run(self, script: scripts.Script, shard: int, args: Sequence[Any]) -> Any:
+        return await self._connections.run(script, shard, [*self._options.policy, *args])
+
+    async def claim(self, count: int, *, start: bool = False, steal: bool = False) -> list[Claimed]:
+        """Take up to `count` jobs; with `start` they are running at once.
+
+        `steal` lets an idle worker take what another has claimed but not started. An empty list
+        also when this life was buried: the next beat says so.
+        """
+        flags = ["1" if start else "0", "1" if steal else "0"]
+        # Another shard first each time, so that none is served only from what others leave.
+        self._turn += 1
+        claimed: list[Claimed] = []
+        for step in range(len(self._shards)):
+            shard = self._shards[(self._turn + step) % len(self._shards)]
+            args = [self.life, self._model, self._version, count - len(claimed), *flags]
+            _, rows = await self._run(scripts.CLAIM, shard, args)
+            claimed += [_claimed(row, start) for row in rows]
+            if len(claimed) >= count:
+                break
+        return claimed
+
+    async def start(self, jobs: Sequence[Claimed]) -> dict[str, str]:
+        """Make the jobs of one batch running; return ok, canceled, expired or lost for each."""
+        items = [(job.id, (job.id, job.token)) for job in jobs]
+        return await self._each(scripts.START, items, [len(jobs)])
+
+    async def settle(self, outcomes: Sequence[Outcome]) -> dict[str, str]:
+        """Record outcomes; return ok, retry, canceled, already or stale for each."""
+        items = [
+            (each.id, (each.id, each.token, each.kind, each.payload, int(each.backoff_s * 1000)))
+            for each in outcomes
+        ]
+        return await self._each(scripts.SETTLE, items, [])
+
+    async def hand_back(self, jobs: Sequence[HandBack]) -> dict[str, str]:
+        """Give jobs up; return ok, poisoned, canceled or stale for each."""
+        items = [
+            (each.id, (each.id, each.token, int(each.charge), int(each.alone))) for each in jobs
+        ]
+        return await self._each(scripts.HAND_BACK, items, [])
+
+    async def progress(self, jobs: Sequence[tuple[str, str, bytes]]) -> None:
+        """Store what running jobs tell of themselves: (id, token, JSON) each."""
+        items = [(each[0], each) for each in jobs]
+        for shard, group in _by_shard(items).items():
+            args = [self.life, *(value for _, values in group for value in values)]
+            await self._run(scripts.PROGRESS, shard, args)
+
+    async def _each(
+        self,
+        script: scripts.Script,
+        items: Sequence[tuple[str, tuple[Any, ...]]],
+        header: Sequence[Any],
+    ) -> dict[str, str]:
+        verdicts: dict[str, str] = {}
+        for shard, group in _by_shard(items).items():
+            args = [self.life, *header, *(value for _, values in group for value in values)]
+            answers = await self._run(script, shard, args)
+            for (identifier, _), verdict in zip(group, answers, strict=True):
+                verdicts[identifier] = verdict.decode()
+        return verdicts
+
+    async def beat(
+        self, held: Iterable[str], *, state: str, reason: str = "", stats: Mapping[str, str]
+    ) -> BeatAnswer:
+        """Say that this life goes on, what it holds and how it does."""
+        pairs = ["state", state, "reason", reason]
+        for name, value in stats.items():
+            pairs += [name, value]
+        named = _by_shard([(identifier, (identifier,)) for identifier in held])
+        unheld: dict[str, str] = {}
+        canceling: list[str] = []
+        lost: set[str] = set()
+        for shard in self._shards:
+            ids = [identifier for identifier, _ in named.get(shard, [])]
+            args = [self.life, len(pairs) // 2, *pairs, *ids]
+            alive, owned, ending, gone = await self._run(scripts.BEAT, shard, args)
+            if not alive:
+                return BeatAnswer(buried=True)
+            text = [item.decode() for item in owned]
+            unheld.update(zip(text[::2], text[1::2], strict=True))
+            canceling += [identifier.decode() for identifier in ending]
+            lost |= {identifier.decode() for identifier in gone}
+        answer = BeatAnswer(
+            owned_not_held=[(i, t) for i, t in unheld.items() if i in self._suspect_unheld],
+            canceling=canceling,
+            lost=sorted(lost & self._suspect_lost),
+        )
+        self._suspect_unheld, self._suspect_lost = set(unheld), lost
+        return answer
+
+    async def sweep(self) -> None:
+        """Do what is due on this model's shards, a page each; adopt what dead workers held."""
+        for shard in self._shards:
+            await self._run(scripts.SWEEP, shard, [_SWEEP_PAGE])
+
+    async def adopt(self) -> list[Adopted]:
+        """Bury lives whose beats stopped and return their jobs to the line; call each second."""
+        return await adopt(self._connections, self._options, self._shards, self._unbroken)
+
+    def listen(self) -> AsyncIterator[Bell]:
+        """Yield bells for ever; a `jobs` bell also after each connect, lest one was missed."""
+        return listen(self._connections, self._model, self._shards)
+
+    async def leave(self) -> None:
+        """End this life in order; what it still owns goes back uncharged."""
+        for shard in self._shards:
+            await self._run(scripts.LEAVE, shard, [self.life])
+
+
+def _by_shard(
+    items: Sequence[tuple[str, tuple[Any, ...]]],
+) -> dict[int, list[tuple[str, tuple[Any, ...]]]]:
+    groups: dict[int, list[tuple[str, tuple[Any, ...]]]] = {}
+    for item in items:
+        shard = shard_of(item[0])
+        if shard is not None:
+            groups.setdefault(shard, []).append(item)
+    return groups
+
+
+def _claimed(row: Sequence[Any], started: bool) -> Claimed:
+    identifier, token, payload, tenant, priority, attempt, crashes, timeout, *rest = row
+    deadline, request, created = rest
+    return Claimed(
+        id=identifier.decode(),
+        token=token.decode(),
+        input=payload,
+        tenant=tenant.decode(),
+        priority=Priority(priority.decode()),
+        attempt=int(attempt),
+        crashes=int(crashes),
+        timeout_s=float(timeout),
+        deadline_at=int(deadline) if deadline else None,
+        request_id=request.decode() or None,
+        created_at=int(created),
+        started=started,
+    )
