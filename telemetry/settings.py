@@ -31,9 +31,7 @@ class Setting:
 
 #: Name without the prefix -> setting. `queue` stands for every process that talks to Redis.
 SETTINGS: dict[str, Setting] = {
-    "REDIS_URL": Setting(
-        None, "queue", "The Redis that holds the queue. Unset, `headrace up` starts its own."
-    ),
+    "REDIS_URL": Setting("redis://127.0.0.1:6379/0", "queue", "The Redis that holds the queue."),
     "NAMESPACE": Setting("hr", "queue", "First part of every key in Redis."),
     "DURABILITY": Setting("always", "queue", "What a 202 means: always, everysec, replicated."),
     "RESULT_TTL_S": Setting(3600, "queue", "How long a finished job is kept."),
@@ -56,6 +54,7 @@ SETTINGS: dict[str, Setting] = {
     "MAX_WAIT_S": Setting(60, "api", "Longest time a request may wait for a result."),
     "REQUIRE_MODELS": Setting((), "api", "Models that need a ready worker for a healthy API."),
     "CORS_ORIGINS": Setting((), "api", "Origins that browsers may call from."),
+    "DOCS": Setting("auto", "api", "Who may read /docs: open, off, or auto: all while no key is."),
     "WORKER_PORT": Setting(None, "worker", "Port of the worker's probes and metrics."),
     "WORKER_NAME": Setting(None, "worker", "Name of the worker; by default host, model and GPU."),
     "DEVICE": Setting("auto", "worker", "auto, cuda, cuda:N, mps or cpu."),
@@ -64,7 +63,7 @@ SETTINGS: dict[str, Setting] = {
     "CANCEL_GRACE_S": Setting(10, "worker", "Time a canceled batch gets before the engine dies."),
     "DATA_DIR": Setting(".headrace", "up", "Where `headrace up` keeps its Redis and its locks."),
     "URL": Setting("http://127.0.0.1:8000", "client", "The server that the commands talk to."),
-    "KEY": Setting(None, "client", "The API key that the commands send."),
+    "API_KEY": Setting(None, "client", "The API key that the commands send."),
 }
 
 
@@ -83,9 +82,12 @@ def refuse_unknown(environ: Mapping[str, str]) -> None:
     for name in sorted(environ):
         if not name.startswith(PREFIX) or name.removeprefix(PREFIX) in SETTINGS:
             continue
-        known = [PREFIX + key for key in SETTINGS]
-        nearest = difflib.get_close_matches(name, known, n=1)
-        hint = f" Did you mean {nearest[0]}?" if nearest else " docs/settings.md lists them all."
+        nearest = difflib.get_close_matches(name.removeprefix(PREFIX), SETTINGS, n=1)
+        hint = (
+            f" Did you mean {PREFIX}{nearest[0]}?"
+            if nearest
+            else " docs/settings.md lists them all."
+        )
         raise SettingsError(f"{name} is not a setting.{hint}")
 
 
