@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from typing import Any, cast
 
 from redis.asyncio import Redis
-from redis.typing import EncodableT, KeyT
 
 from jobs import keys
 from jobs.connection import RedisConnections, translated
@@ -40,13 +39,11 @@ async def listen(
             async with contextlib.aclosing(client):
                 # Not `$`: it would skip what rings between two blocking reads.
                 with translated():
-                    bells: dict[KeyT, EncodableT] = {
-                        name: await _newest(client, name) for name in names
-                    }
+                    bells = {name: await _newest(client, name) for name in names}
                 yield Bell("jobs", "")
                 while True:
                     with translated():
-                        found = await client.xread(bells, block=_BLOCK_MS)
+                        found = await client.xread(cast(Any, bells), block=_BLOCK_MS)
                     for bell in _bells(found, bells):
                         yield bell
         except QueueUnavailable:
@@ -58,7 +55,7 @@ async def _newest(client: Redis, stream: str) -> str:
     return found[0][0].decode() if found else "0"
 
 
-def _bells(found: Any, positions: dict[KeyT, EncodableT]) -> list[Bell]:
+def _bells(found: Any, positions: dict[str, str]) -> list[Bell]:
     streams = found.items() if isinstance(found, dict) else found or ()
     bells = []
     for name, entries in streams:

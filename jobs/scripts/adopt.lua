@@ -9,5 +9,5 @@ for _, life in ipairs(redis.call('ZRANGEBYSCORE', P .. 'beats', '-inf', now - li
   if #adopted >= most then break end
   for _, row in ipairs(bury(life, most - #adopted)) do adopted[#adopted + 1] = row end
 end
-publish_wakes()
+flush()
 return adopted

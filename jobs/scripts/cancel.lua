@@ -14,5 +14,5 @@ else
   moved(r, 'running', 'canceling')
   ring(r.model, 'cancel', id)
 end
-publish_wakes()
+flush()
 return {'ok', r.status}

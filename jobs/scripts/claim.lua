@@ -14,7 +14,7 @@ local function mint()
   return token
 end
 
-local rows = {}
+local rows, changes, held = {}, {}, {}
 local CLAIMED = {'status', 'tenant', 'priority', 'timeout_s', 'created_at', 'deadline_at',
   'retries', 'crashes', 'request_id', 'attempt', 'worker', 'batch'}
 
@@ -31,14 +31,16 @@ local function take(id)
   local input = redis.call('GET', P .. 'input:' .. id)
   local attempt = (v[7] or 0) + 1
   local fields = {'token', mint(), 'worker', life, 'entry', ''}
+  held[#held + 1] = id
+  held[#held + 1] = token
   if start then
-    local more = {'status', 'running', 'started_at', now, 'attempt', attempt}
-    for i = 1, #more do fields[#fields + 1] = more[i] end
-    redis.call('ZREM', P .. 'due', id)
+    for _, value in ipairs({'status', 'running', 'started_at', now, 'attempt', attempt}) do
+      fields[#fields + 1] = value
+    end
+    undue[#undue + 1] = id
     moved({model = model, batch = v[12]}, 'queued', 'running')
   end
-  redis.call('HSET', P .. 'job:' .. id, unpack(fields))
-  redis.call('HSET', P .. 'held:' .. life, id, token)
+  changes[#changes + 1] = fields
   rows[#rows + 1] = {id, token, input or '', v[2], v[3], attempt, v[8] or 0, v[4], v[6] or '',
     v[9] or '', v[5]}
 end
@@ -90,10 +92,16 @@ if #rows == 0 and steal then
     end
   end
 end
-if start then
-  for _, row in ipairs(rows) do
-    redis.call('HSET', P .. 'job:' .. row[1], 'batch_size', #rows, 'alone', #rows == 1 and 1 or 0)
+-- Only now is it known how many there are.
+for i, fields in ipairs(changes) do
+  if start then
+    fields[#fields + 1] = 'batch_size'
+    fields[#fields + 1] = #rows
+    fields[#fields + 1] = 'alone'
+    fields[#fields + 1] = #rows == 1 and 1 or 0
   end
+  redis.call('HSET', P .. 'job:' .. rows[i][1], unpack(fields))
 end
-publish_wakes()
+in_pieces('HSET', P .. 'held:' .. life, held)
+flush()
 return {1, rows}

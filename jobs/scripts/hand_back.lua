@@ -13,5 +13,5 @@ for i = 9, #ARGV, 4 do
   verdicts[#verdicts + 1] = verdict
 end
 for model, id in pairs(models) do ring(model, 'jobs', id) end
-publish_wakes()
+flush()
 return verdicts

@@ -14,5 +14,5 @@ end
 redis.call('DEL', P .. 'worker:' .. life, P .. 'held:' .. life)
 redis.call('ZREM', P .. 'beats', life)
 for model, id in pairs(models) do ring(model, 'jobs', id) end
-publish_wakes()
+flush()
 return back

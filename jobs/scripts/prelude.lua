@@ -16,18 +16,56 @@ local FINAL = {succeeded = true, failed = true, canceled = true, expired = true,
 local clock = redis.call('TIME')
 local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
 
-local FIELDS = {'status', 'model', 'version', 'tenant', 'priority', 'created_at', 'entry', 'token',
-  'worker', 'batch', 'watch', 'webhook', 'deadline_at', 'retries', 'crashes', 'not_before',
-  'retained_until', 'idem', 'alone'}
-
+-- A job's fields by name; an empty field is as good as none.
 local function record(id)
-  local values = redis.call('HMGET', P .. 'job:' .. id, unpack(FIELDS))
-  if not values[1] then return nil end
+  local flat = redis.call('HGETALL', P .. 'job:' .. id)
+  if #flat == 0 then return nil end
   local r = {}
-  for i, name in ipairs(FIELDS) do
-    if values[i] and values[i] ~= '' then r[name] = values[i] end
+  for i = 1, #flat, 2 do
+    if flat[i + 1] ~= '' then r[flat[i]] = flat[i + 1] end
   end
   return r
+end
+
+-- What many jobs of one call change alike is gathered and written once at the end, by `flush`:
+-- each write costs its share of the append-only file, and a batch settles together.
+local deltas, unheld, due, undue, woken = {}, {}, {}, {}, {}
+
+local function count(model, group, by)
+  local key = P .. 'counts:' .. model
+  deltas[key] = deltas[key] or {}
+  deltas[key][group] = (deltas[key][group] or 0) + by
+end
+
+local function drop_held(life, id)
+  local key = P .. 'held:' .. life
+  unheld[key] = unheld[key] or {}
+  table.insert(unheld[key], id)
+end
+
+local function due_at(id, at)
+  due[#due + 1] = at
+  due[#due + 1] = id
+end
+
+-- `unpack` fails at some 8,000 values, so long lists go in pieces (an even number: pairs).
+local function in_pieces(command, key, values)
+  for i = 1, #values, 4000 do
+    redis.call(command, key, unpack(values, i, math.min(#values, i + 3999)))
+  end
+end
+
+local function flush()
+  for key, groups in pairs(deltas) do
+    for group, by in pairs(groups) do
+      if by ~= 0 then redis.call('HINCRBY', key, group, by) end
+    end
+  end
+  for key, ids in pairs(unheld) do in_pieces('HDEL', key, ids) end
+  in_pieces('ZADD', P .. 'due', due)
+  in_pieces('ZREM', P .. 'due', undue)
+  -- One message for each waiting process and call, not one for each job.
+  for channel, ids in pairs(woken) do redis.call('PUBLISH', channel, table.concat(ids, ' ')) end
 end
 
 local function versioned(r) return r.model .. '@' .. r.version end
@@ -36,8 +74,8 @@ local function versioned(r) return r.model .. '@' .. r.version end
 local GROUP = {queued = 'queued', running = 'running', canceling = 'running'}
 local function moved(r, from, to)
   if GROUP[from] ~= GROUP[to] then
-    if GROUP[from] then redis.call('HINCRBY', P .. 'counts:' .. r.model, GROUP[from], -1) end
-    if GROUP[to] then redis.call('HINCRBY', P .. 'counts:' .. r.model, GROUP[to], 1) end
+    if GROUP[from] then count(r.model, GROUP[from], -1) end
+    if GROUP[to] then count(r.model, GROUP[to], 1) end
   end
   if r.batch then
     redis.call('HINCRBY', P .. 'batch:' .. r.batch, from, -1)
@@ -63,7 +101,7 @@ local function leave_line(id, r)
       redis.call('ZREM', P .. 'turn:' .. versioned(r), name)
     end
   end
-  if r.worker then redis.call('HDEL', P .. 'held:' .. r.worker, id) end
+  if r.worker then drop_held(r.worker, id) end
 end
 
 local function due_when_queued(r)
@@ -74,25 +112,20 @@ end
 
 -- Puts a job back to be claimed before all others of its priority.
 local function return_to_line(id, r)
-  if r.worker then redis.call('HDEL', P .. 'held:' .. r.worker, id) end
+  if r.worker then drop_held(r.worker, id) end
   redis.call('HSET', P .. 'job:' .. id, 'status', 'queued', 'entry', 'returned', 'worker', '',
     'not_before', '')
   redis.call('ZADD', P .. 'returned:' .. versioned(r), RANK[r.priority] * 1e13 + r.created_at, id)
-  redis.call('ZADD', P .. 'due', due_when_queued(r), id)
+  due_at(id, due_when_queued(r))
   if r.status ~= 'queued' then moved(r, r.status, 'queued') end
 end
 
-local woken = {}
 local function wake_watchers(id, r)
   if not r.watch then return end
   for channel in string.gmatch(r.watch, '[^ ]+') do
-    if woken[channel] then woken[channel] = woken[channel] .. ' ' .. id else woken[channel] = id end
+    woken[channel] = woken[channel] or {}
+    table.insert(woken[channel], id)
   end
-end
-
--- One message for each waiting process and call, not one for each job.
-local function publish_wakes()
-  for channel, ids in pairs(woken) do redis.call('PUBLISH', channel, ids) end
 end
 
 local function tell_outbox(type, id, r)
@@ -124,7 +157,7 @@ local function finish(id, r, status, payload)
   else
     redis.call('PEXPIRE', P .. 'input:' .. id, ttl + BACKSTOP)
   end
-  redis.call('ZADD', P .. 'due', now + ttl, id)
+  due_at(id, now + ttl)
   moved(r, r.status, status)
   if r.webhook then tell_outbox('job.' .. status, id, r) end
   if r.batch then finish_in_batch(r) end

@@ -11,5 +11,5 @@ end
 redis.call('ZADD', P .. 'beats', now, life)
 redis.call('HSET', P .. 'worker:' .. life, 'name', name, 'registered_at', now,
   unpack(ARGV, 10, #ARGV))
-publish_wakes()
+flush()
 return adopted

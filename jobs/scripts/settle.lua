@@ -6,10 +6,10 @@ local verdicts = {}
 
 local function delay(id, r, backoff)
   local until_ms = now + backoff
-  redis.call('HDEL', P .. 'held:' .. life, id)
+  drop_held(life, id)
   redis.call('HSET', P .. 'job:' .. id, 'status', 'queued', 'worker', '', 'entry', '',
     'not_before', until_ms, 'retries', (r.retries or 0) + 1)
-  redis.call('ZADD', P .. 'due', math.min(until_ms, due_when_queued(r)), id)
+  due_at(id, math.min(until_ms, due_when_queued(r)))
   if r.status ~= 'queued' then moved(r, r.status, 'queued') end
 end
 
@@ -37,5 +37,5 @@ for i = 9, #ARGV, 5 do
   verdicts[#verdicts + 1] = settle(ARGV[i], ARGV[i + 1], ARGV[i + 2], ARGV[i + 3],
     tonumber(ARGV[i + 4]))
 end
-publish_wakes()
+flush()
 return verdicts

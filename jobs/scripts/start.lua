@@ -23,12 +23,12 @@ for i = 10, #ARGV, 2 do
     elseif r.status == 'queued' then
       redis.call('HSET', P .. 'job:' .. id, 'status', 'running', 'started_at', now,
         'attempt', (r.retries or 0) + 1, 'batch_size', size, 'alone', size == 1 and 1 or 0)
-      redis.call('ZREM', P .. 'due', id)
+      undue[#undue + 1] = id
       moved(r, 'queued', 'running')
       verdict = 'ok'
     end
   end
   verdicts[#verdicts + 1] = verdict
 end
-publish_wakes()
+flush()
 return verdicts

@@ -6,13 +6,13 @@ local expired, returned, erased, models = 0, 0, 0, {}
 for _, id in ipairs(ids) do
   local r = record(id)
   if not r or r.status == 'running' or r.status == 'canceling' then
-    redis.call('ZREM', P .. 'due', id)
+    undue[#undue + 1] = id
   elseif FINAL[r.status] then
     if tonumber(r.retained_until) <= now then
       erase(id, r)
       erased = erased + 1
     else
-      redis.call('ZADD', P .. 'due', r.retained_until, id)
+      due_at(id, r.retained_until)
     end
   elseif due_when_queued(r) <= now then
     if r.worker then ring(r.model, 'cancel', id) end
@@ -23,9 +23,9 @@ for _, id in ipairs(ids) do
     models[r.model] = id
     returned = returned + 1
   else
-    redis.call('ZADD', P .. 'due', due_when_queued(r), id)
+    due_at(id, due_when_queued(r))
   end
 end
 for model, id in pairs(models) do ring(model, 'jobs', id) end
-publish_wakes()
+flush()
 return {expired, returned, erased, #ids == page and 1 or 0}
