@@ -1,0 +1,152 @@
+"""What surrounds the input in a submit: its options, their limits, and their bytes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+from pydantic import HttpUrl, TypeAdapter
+from pydantic_core import CoreSchema, core_schema
+
+from api.schema_containers import Instance
+from jobs.states import Priority
+
+#: The most inputs in one batch.
+MAX_INPUTS = 1000
+#: Bytes of JSON.
+MAX_METADATA = 16 * 1024
+#: Ten years: what is longer would not fit the milliseconds of a record.
+MAX_SECONDS = 315_360_000.0
+
+#: The events that a webhook can be told of.
+EVENTS = (
+    "job.started",
+    "job.progress",
+    "job.succeeded",
+    "job.failed",
+    "job.canceled",
+    "job.expired",
+    "job.timed_out",
+    "batch.finished",
+)
+
+
+class ParsedSubmit(msgspec.Struct, frozen=True, gc=False):
+    """A submit that fits its model; bytes are as the client wrote them, None is not given."""
+
+    input: bytes
+    priority: Priority
+    deadline_s: float | None
+    timeout_s: float | None
+    webhook: bytes | None
+    metadata: bytes | None
+
+
+class ParsedBatch(msgspec.Struct, frozen=True, gc=False):
+    """A batch of inputs that all fit their model, and the options they share."""
+
+    inputs: list[bytes]
+    priority: Priority
+    deadline_s: float | None
+    timeout_s: float | None
+    webhook: bytes | None
+    metadata: bytes | None
+
+
+class RawOptions(msgspec.Struct):
+    """The options with their bytes untouched."""
+
+    priority: Priority | None = None
+    deadline_s: float | None = None
+    timeout_s: float | None = None
+    webhook: msgspec.Raw = msgspec.Raw(b"null")
+    metadata: msgspec.Raw = msgspec.Raw(b"null")
+
+
+class RawSubmit(RawOptions, kw_only=True):
+    """A submit with the bytes of its input untouched."""
+
+    input: msgspec.Raw
+
+
+class RawBatch(RawOptions, kw_only=True):
+    """A batch with the bytes of its inputs untouched."""
+
+    inputs: list[msgspec.Raw]
+
+
+def around(field: str, inputs: CoreSchema, *, webhooks: bool) -> CoreSchema:
+    """Return the schema of a body with `inputs` at `field` and the options beside it."""
+    seconds = core_schema.float_schema(gt=0, le=MAX_SECONDS, allow_inf_nan=False, strict=True)
+    options: dict[str, CoreSchema] = {
+        "priority": core_schema.literal_schema([priority.value for priority in Priority]),
+        "deadline_s": seconds,
+        "timeout_s": seconds,
+        "metadata": core_schema.dict_schema(core_schema.str_schema()),
+    }
+    if webhooks:
+        options["webhook"] = _webhook()
+    fields = {field: core_schema.model_field(inputs)}
+    for name, schema in options.items():
+        fields[name] = _optional(core_schema.nullable_schema(schema))
+    return _closed("Submit", fields)
+
+
+def list_of(inputs: CoreSchema) -> CoreSchema:
+    """Return the schema of a batch's inputs."""
+    return core_schema.list_schema(inputs, min_length=1, max_length=MAX_INPUTS)
+
+
+def as_json_schema(field: str, inputs: dict[str, Any], *, webhooks: bool) -> dict[str, Any]:
+    """Return the JSON Schema of the same body, for the documentation."""
+    seconds = {"type": "number", "exclusiveMinimum": 0, "maximum": MAX_SECONDS}
+    properties: dict[str, Any] = {
+        field: inputs,
+        "priority": {"enum": [priority.value for priority in Priority], "default": "normal"},
+        "deadline_s": {**seconds, "description": "Expires if it has not begun within this time."},
+        "timeout_s": {**seconds, "description": "Stopped when it has run for this long."},
+        "metadata": {
+            "type": "object",
+            "description": f"Yours, returned with the job; at most {MAX_METADATA} bytes.",
+        },
+    }
+    if webhooks:
+        properties["webhook"] = {
+            "type": "object",
+            "properties": {
+                "url": {"type": "string", "format": "uri", "maxLength": 2083},
+                "events": {"type": "array", "items": {"enum": list(EVENTS)}},
+                "secret": {"type": "string", "writeOnly": True},
+            },
+            "required": ["url"],
+            "additionalProperties": False,
+        }
+    return {
+        "type": "object",
+        "properties": properties,
+        "required": [field],
+        "additionalProperties": False,
+    }
+
+
+def _webhook() -> CoreSchema:
+    events = core_schema.list_schema(core_schema.literal_schema(list(EVENTS)), min_length=1)
+    return _closed(
+        "Webhook",
+        {
+            "url": core_schema.model_field(TypeAdapter(HttpUrl).core_schema),
+            "events": _optional(core_schema.nullable_schema(events)),
+            "secret": _optional(
+                core_schema.nullable_schema(core_schema.str_schema(min_length=1, strict=True))
+            ),
+        },
+    )
+
+
+def _optional(schema: CoreSchema) -> core_schema.ModelField:
+    return core_schema.model_field(core_schema.with_default_schema(schema, default=None))
+
+
+def _closed(name: str, fields: dict[str, core_schema.ModelField]) -> CoreSchema:
+    inner = core_schema.model_fields_schema(fields, model_name=name, extra_behavior="forbid")
+    return core_schema.model_schema(type(name, (Instance,), {"__slots__": ()}), inner)
