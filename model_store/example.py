@@ -1,5 +1,6 @@
 """A valid example out of a JSON Schema, for the docs and the warm-up of a model that gives none."""
 
+import json
 import math
 from collections.abc import Callable, Iterator, Mapping
 from fractions import Fraction
@@ -45,6 +46,7 @@ FORMATS = {
     "file-path": "/etc/hosts",
     "directory-path": "/",
 }
+NULL = {"type": "null"}
 TEXT = "The quick brown fox jumps over the lazy dog. "
 
 
@@ -110,7 +112,7 @@ class _Builder:
     def _first_of(self, choices: list[Any], depth: int, variant: int) -> Any:
         # Null last: it is the least telling, save where a recursive type has to end.
         deep = depth > DEPTH
-        for choice in sorted(choices, key=lambda each: (each.get("type") == "null") is not deep):
+        for choice in sorted(choices, key=lambda each: (each == NULL) is not deep):
             try:
                 return self.build(choice, depth + 1, variant)
             except (NoExample, NoMatch):
@@ -122,7 +124,7 @@ class _Builder:
         if isinstance(kind, list):
             return self._first_of([{**schema, "type": each} for each in kind], depth, variant)
         makers: dict[str | None, Callable[[], Any]] = {
-            "string": lambda: _string(schema, variant),
+            "string": lambda: self._string(schema, depth, variant),
             "integer": lambda: _number(schema, variant, whole=True),
             "number": lambda: _number(schema, variant, whole=False),
             "boolean": lambda: _boolean(variant),
@@ -133,6 +135,11 @@ class _Builder:
         if kind not in makers:
             kind = "object" if "properties" in schema else "string"
         return makers[kind]()
+
+    def _string(self, schema: Schema, depth: int, variant: int) -> str:
+        if schema.get("contentMediaType") == "application/json":
+            return json.dumps(self.build(schema.get("contentSchema", True), depth + 1, variant))
+        return _string(schema, variant)
 
     def _array(self, schema: Schema, depth: int) -> list[Any]:
         firsts = schema.get("prefixItems", [])

@@ -9,25 +9,35 @@ from typing import Any, Protocol
 class LoadContext(Protocol):
     """What `load` is given."""
 
-    #: "cuda:0", "mps" or "cpu".
-    device: str
-    #: The torch dtype that suits the device, None where torch is not installed.
-    dtype: Any
-    weights: Path
-    settings: dict[str, Any]
+    @property
+    def device(self) -> str:
+        """Such as "cuda:0", "mps" or "cpu"."""
+
+    @property
+    def dtype(self) -> Any:
+        """The torch dtype that suits the device, None where torch is not installed."""
+
+    @property
+    def weights(self) -> Path:
+        """Where the weights lie."""
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """What was set for this model from outside."""
 
 
 class JobContext(Protocol):
     """One job of the running batch, as `predict` sees it."""
 
-    id: str
+    @property
+    def id(self) -> str:
+        """The job's id, as its client knows it."""
 
     @property
     def canceled(self) -> bool:
         """True once the job was canceled; its result will not be kept."""
-        ...
 
-    def progress(self, fraction: float, message: str | None = None) -> None:
+    def progress(self, fraction: float | None = None, message: str | None = None) -> None:
         """Tell the client how far the job is."""
 
     def log(self, text: str) -> None:
@@ -37,7 +47,9 @@ class JobContext(Protocol):
 class BatchContext(LoadContext, Protocol):
     """What `predict` is given beside the batch; `jobs[i]` belongs to `batch[i]`."""
 
-    jobs: Sequence[JobContext]
+    @property
+    def jobs(self) -> Sequence[JobContext]:
+        """The jobs of the batch."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
