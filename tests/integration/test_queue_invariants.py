@@ -1,0 +1,223 @@
+"""Random lives of jobs: whatever happens in whatever order, the books agree with what is there."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections import Counter
+
+import pytest
+import redis
+
+from jobs.adoption import Unbroken, adopt
+from jobs.connection import RedisConnections
+from jobs.errors import NoSuchJob, NotCancelable, QueueFull
+from jobs.job import NewJob
+from jobs.policy import QueueOptions
+from jobs.queue import JobQueue
+from jobs.states import FINAL, Priority
+from jobs.worker_queue import Claimed, HandBack, Outcome, WorkerQueue
+
+PREFIX = "hr:{s017}:"
+SHARDS = [17]
+OPTIONS = QueueOptions(
+    result_ttl_s=0.08, dead_ttl_s=0.12, max_queue_age_s=0.5, max_queue_depth=60, beat_limit_s=0.05
+)
+
+
+class Storm:
+    """Does one random thing after another, as clients and workers would."""
+
+    def __init__(self, queue: JobQueue, connections: RedisConnections, seed: int) -> None:
+        self.random = random.Random(seed)
+        self.queue = queue
+        self.connections = connections
+        self.unbroken = Unbroken()
+        self.ids: list[tuple[str, str]] = []
+        self.finals: dict[str, tuple[str, bytes | None]] = {}
+        self.workers = [
+            WorkerQueue(
+                connections, OPTIONS, model="m", version="1", shards=SHARDS, worker=f"w{number}"
+            )
+            for number in range(3)
+        ]
+        self.hands: dict[str, list[Claimed]] = {}
+
+    async def step(self) -> None:
+        acts = [self.submit] * 5 + [self.claim] * 4 + [self.settle] * 4 + [self.hand_back]
+        acts += [self.cancel] * 2 + [self.batch, self.delete, self.sweep, self.life, self.adopt]
+        await self.random.choice(acts)()
+
+    def new_job(self) -> NewJob:
+        pick = self.random
+        return NewJob(
+            model="m",
+            version="1",
+            tenant=pick.choice(["a", "b"]),
+            input=b"1",
+            priority=pick.choice(list(Priority)),
+            deadline_s=pick.choice([None, None, 0.01, 0.2]),
+            idempotency_key=pick.choice([None, None, f"k{pick.randrange(9)}"]),
+            fingerprint="f",
+            webhook=pick.choice([None, b'{"url":"x"}']),
+        )
+
+    async def submit(self) -> None:
+        job = self.new_job()
+        try:
+            made = (await self.queue.submit(job, shards=SHARDS)).job
+        except QueueFull:
+            return
+        self.ids.append((made.id, job.tenant))
+
+    async def batch(self) -> None:
+        job = NewJob(model="m", version="1", tenant="a", input=b"2")
+        try:
+            made = await self.queue.submit_batch([job] * 4, shards=SHARDS)
+        except QueueFull:
+            return
+        self.ids += [(each.id, "a") for each in made.jobs]
+
+    async def claim(self) -> None:
+        worker = self.random.choice(self.workers)
+        start = self.random.random() < 0.5
+        got = await worker.claim(self.random.randint(1, 6), start=start, steal=True)
+        if got and not start:
+            verdicts = await worker.start(got[::2])
+            got = [job for job in got if verdicts.get(job.id, "ok") == "ok"]
+        self.hands.setdefault(worker.life, []).extend(got)
+
+    def held(self, worker: WorkerQueue) -> list[Claimed]:
+        hand = self.hands.get(worker.life, [])
+        self.random.shuffle(hand)
+        taken = [hand.pop() for _ in range(min(len(hand), self.random.randint(1, 4)))]
+        return taken
+
+    async def settle(self) -> None:
+        worker = self.random.choice(self.workers)
+        kinds = ["succeeded", "failed", "timed_out", "retry", "canceled"]
+        outcomes = [
+            Outcome(job.id, job.token, self.random.choice(kinds), b"3", backoff_s=0.02)
+            for job in self.held(worker)
+        ]
+        await worker.settle(outcomes)
+        # A lost reply: the same again must change nothing.
+        again = await worker.settle(outcomes)
+        assert set(again.values()) <= {"already", "stale"}
+
+    async def hand_back(self) -> None:
+        worker = self.random.choice(self.workers)
+        backs = [
+            HandBack(job.id, job.token, charge=self.random.random() < 0.5, alone=True)
+            for job in self.held(worker)
+        ]
+        await worker.hand_back(backs)
+        assert set((await worker.hand_back(backs)).values()) <= {"stale"}
+
+    async def cancel(self) -> None:
+        if self.ids:
+            identifier, tenant = self.random.choice(self.ids)
+            try:
+                await self.queue.cancel(identifier, tenant)
+            except (NoSuchJob, NotCancelable):
+                return
+
+    async def delete(self) -> None:
+        if self.ids:
+            identifier, tenant = self.random.choice(self.ids)
+            try:
+                await self.queue.delete(identifier, tenant)
+            except (NoSuchJob, NotCancelable):
+                return
+
+    async def sweep(self) -> None:
+        await self.queue.sweep(SHARDS)
+
+    async def life(self) -> None:
+        worker = self.random.choice(self.workers)
+        if self.random.random() < 0.5:
+            await worker.leave()
+        await worker.register({})
+
+    async def adopt(self) -> None:
+        await asyncio.sleep(0.02)
+        for worker in self.workers[1:]:
+            await worker.beat([], state="ready", stats={})
+        await adopt(self.connections, OPTIONS, SHARDS, self.unbroken)
+
+    async def note_finals(self) -> None:
+        """A final state, once seen, is never seen otherwise."""
+        jobs = await self.queue.read([identifier for identifier, _ in self.ids])
+        for job in jobs:
+            if job is not None and job.final:
+                seen = (job.status.value, job.output or job.error)
+                assert self.finals.setdefault(job.id, seen) == seen
+
+
+def check_books(client: redis.Redis) -> None:
+    """Compare counters, lanes, hands and due times with the records."""
+    records = {
+        key.removeprefix(f"{PREFIX}job:"): client.hgetall(key)
+        for key in client.scan_iter(f"{PREFIX}job:*")
+    }
+    places: Counter[str] = Counter()
+    for lane in client.scan_iter(f"{PREFIX}lane:*"):
+        places.update(fields["id"] for _, fields in client.xrange(lane))
+    places.update(client.zrange(f"{PREFIX}returned:m@1", 0, -1))
+    for hand in client.scan_iter(f"{PREFIX}held:*"):
+        places.update(client.hkeys(hand))
+    states = Counter(record["status"] for record in records.values())
+    counts = client.hgetall(f"{PREFIX}counts:m")
+    assert int(counts.get("queued", 0)) == states["queued"]
+    assert int(counts.get("running", 0)) == states["running"] + states["canceling"]
+    due = set(client.zrange(f"{PREFIX}due", 0, -1))
+    for identifier, record in records.items():
+        delayed = bool(record.get("not_before"))
+        somewhere = record["status"] not in FINAL and not delayed
+        assert places.pop(identifier, 0) == somewhere, (identifier, record)
+        assert (identifier in due) == (record["status"] not in {"running", "canceling"})
+        assert client.zscore(f"{PREFIX}index:{record['tenant']}:m", identifier) is not None
+    assert not places
+    assert due <= set(records)
+    indexed = [i for key in client.scan_iter(f"{PREFIX}index:*") for i in client.zrange(key, 0, -1)]
+    assert set(indexed) == set(records)
+    turns = set(client.zrange(f"{PREFIX}turn:m@1", 0, -1))
+    assert turns == {key.split("@1:")[1] for key in client.scan_iter(f"{PREFIX}lane:*")}
+    for key in client.scan_iter(f"{PREFIX}batch:*"):
+        if not key.endswith(":jobs"):
+            batch = client.hgetall(key)
+            mine = Counter(r["status"] for r in records.values() if r.get("batch") == key[-33:])
+            kept = {state: int(batch.get(state, 0)) for state in mine}
+            # Jobs of the batch that were deleted stay counted by how they ended.
+            assert all(kept[state] >= number for state, number in mine.items())
+            assert sum(int(batch.get(s, 0)) for s in states.keys() | FINAL | {"queued"}) == 4
+
+
+@pytest.mark.parametrize("seed", range(12))
+async def test_the_books_agree_after_any_storm(redis_url: str, seed: int) -> None:
+    client = redis.Redis.from_url(redis_url, decode_responses=True)
+    async with (
+        RedisConnections(redis_url) as connections,
+        JobQueue(connections, OPTIONS, process_id="p") as queue,
+    ):
+        storm = Storm(queue, connections, seed)
+        for worker in storm.workers:
+            await worker.register({})
+        for number in range(160):
+            await storm.step()
+            if number % 8 == 0:
+                await storm.note_finals()
+                check_books(client)
+        for worker in storm.workers:
+            await worker.leave()
+        for identifier, tenant in storm.ids:
+            try:
+                await queue.cancel(identifier, tenant)
+            except (NoSuchJob, NotCancelable):
+                continue
+        await asyncio.sleep(0.15)
+        await queue.sweep(SHARDS)
+        check_books(client)
+    left = {key.removeprefix(PREFIX).partition(":")[0] for key in client.scan_iter("*")}
+    assert left <= {"counts", "bell", "fence", "outbox", "stats"}
+    client.close()
