@@ -22,48 +22,54 @@ class SettingsError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """One setting: its default, the processes that read it, and what it does."""
+    """One setting: its default, which processes read it, and what it does."""
 
     default: object
-    process: str
+    read_by: tuple[str, ...]
     doc: str
 
 
-#: Name without the prefix -> setting. `queue` stands for every process that talks to Redis.
+_QUEUE = ("api", "worker")
+_ALL = ("api", "worker", "up")
+_API = ("api",)
+_WORKER = ("worker",)
+_CLIENT = ("client",)
+
+#: Name without the prefix -> setting.
 SETTINGS: dict[str, Setting] = {
-    "REDIS_URL": Setting("redis://127.0.0.1:6379/0", "queue", "The Redis that holds the queue."),
-    "NAMESPACE": Setting("hr", "queue", "First part of every key in Redis."),
-    "DURABILITY": Setting("always", "queue", "What a 202 means: always, everysec, replicated."),
-    "RESULT_TTL_S": Setting(3600, "queue", "How long a finished job is kept."),
-    "DEAD_TTL_S": Setting(7 * DAY_S, "queue", "How long a failed job is kept."),
-    "MAX_QUEUE_AGE_S": Setting(7 * DAY_S, "queue", "A job queued for longer expires."),
-    "MAX_QUEUE_DEPTH": Setting(1_000_000, "queue", "Queued jobs a model may have."),
-    "BEAT_LIMIT_S": Setting(10, "queue", "A worker silent for longer is taken for dead."),
-    "MAX_ATTEMPTS": Setting(3, "queue", "Attempts at a job whose error is retryable."),
-    "MAX_CRASHES": Setting(3, "queue", "Engine deaths alone with a job before it is poisoned."),
-    "DRAIN_S": Setting(30, "queue", "Time that running work gets after SIGTERM."),
-    "LOG_FORMAT": Setting("auto", "every", "json, console, or auto: console on a terminal."),
-    "LOG_LEVEL": Setting("info", "every", "debug, info, warning or error."),
-    "METRICS_PORT": Setting(None, "api", "Port of the API's /metrics. Unset: not served."),
-    "API_HOST": Setting("127.0.0.1", "api", "Address the API listens on."),
-    "API_PORT": Setting(8000, "api", "Port the API listens on."),
-    "API_WORKERS": Setting(1, "api", "HTTP worker processes."),
-    "INSECURE": Setting(False, "api", "Listen off loopback although no key exists."),
-    "KEYS_FILE": Setting(None, "api", "File with the first API keys."),
-    "MAX_BODY_BYTES": Setting(1024 * 1024, "api", "Largest request body."),
-    "MAX_WAIT_S": Setting(60, "api", "Longest time a request may wait for a result."),
-    "REQUIRE_MODELS": Setting((), "api", "Models that need a ready worker for a healthy API."),
-    "CORS_ORIGINS": Setting((), "api", "Origins that browsers may call from."),
-    "DOCS": Setting("auto", "api", "Who may read /docs: open, off, or auto: all while no key is."),
-    "WORKER_PORT": Setting(None, "worker", "Port of the worker's probes and metrics."),
-    "WORKER_NAME": Setting(None, "worker", "Name of the worker; by default host, model and GPU."),
-    "DEVICE": Setting("auto", "worker", "auto, cuda, cuda:N, mps or cpu."),
-    "ENGINE_THREADS": Setting(None, "worker", "CPU threads of the engine; by default the cores."),
-    "MAX_RESULT_BYTES": Setting(256 * 1024, "worker", "Largest output of a job."),
-    "CANCEL_GRACE_S": Setting(10, "worker", "Time a canceled batch gets before the engine dies."),
-    "DATA_DIR": Setting(".headrace", "up", "Where `headrace up` keeps its Redis and its locks."),
-    "URL": Setting("http://127.0.0.1:8000", "client", "The server that the commands talk to."),
-    "API_KEY": Setting(None, "client", "The API key that the commands send."),
+    "REDIS_URL": Setting("redis://127.0.0.1:6379/0", _ALL, "The Redis that holds the queue."),
+    "NAMESPACE": Setting("hr", _ALL, "First part of every key in Redis."),
+    "DURABILITY": Setting("always", _ALL, "What a 202 means: always, everysec, replicated."),
+    "RESULT_TTL_S": Setting(3600, _QUEUE, "How long a finished job is kept."),
+    "DEAD_TTL_S": Setting(7 * DAY_S, _QUEUE, "How long a failed job is kept."),
+    "MAX_QUEUE_AGE_S": Setting(7 * DAY_S, _QUEUE, "A job queued for longer expires."),
+    "MAX_QUEUE_DEPTH": Setting(1_000_000, _QUEUE, "Queued jobs a model may have."),
+    "BEAT_LIMIT_S": Setting(10, _QUEUE, "A worker silent for longer is taken for dead."),
+    "MAX_ATTEMPTS": Setting(3, _QUEUE, "Attempts at a job whose error is retryable."),
+    "MAX_CRASHES": Setting(3, _QUEUE, "Engine deaths with a job before it is poisoned."),
+    "DRAIN_S": Setting(30, _ALL, "Time that running work gets after SIGTERM."),
+    "LOG_FORMAT": Setting("auto", _ALL, "json, console, or auto: console on a terminal."),
+    "LOG_LEVEL": Setting("info", _ALL, "debug, info, warning or error."),
+    "API_HOST": Setting("127.0.0.1", ("api", "up"), "Address the API listens on."),
+    "API_PORT": Setting(8000, ("api", "up"), "Port the API listens on."),
+    "API_WORKERS": Setting(1, ("api", "up"), "HTTP worker processes."),
+    "INSECURE": Setting(False, ("api", "up"), "Listen off loopback although no key exists."),
+    "METRICS_PORT": Setting(None, _API, "Port of the API's /metrics. Unset: not served."),
+    "KEYS_FILE": Setting(None, _API, "File with the first API keys."),
+    "MAX_BODY_BYTES": Setting(1024 * 1024, _API, "Largest request body."),
+    "MAX_WAIT_S": Setting(60, _API, "Longest time a request may wait for a result."),
+    "REQUIRE_MODELS": Setting((), _API, "Models that need a ready worker for a healthy API."),
+    "CORS_ORIGINS": Setting((), _API, "Origins that browsers may call from."),
+    "DOCS": Setting("auto", _API, "Who may read /docs: open, off, or auto: all while no key is."),
+    "WORKER_PORT": Setting(None, ("worker", "up"), "Port of the worker's probes and metrics."),
+    "WORKER_NAME": Setting(None, _WORKER, "Name of the worker; by default host, model and GPU."),
+    "DEVICE": Setting("auto", _WORKER, "auto, cuda, cuda:N, mps or cpu."),
+    "ENGINE_THREADS": Setting(None, _WORKER, "CPU threads of the engine; by default the cores."),
+    "MAX_RESULT_BYTES": Setting(256 * 1024, _WORKER, "Largest output of a job."),
+    "CANCEL_GRACE_S": Setting(10, _WORKER, "Time a canceled batch gets before the engine ends."),
+    "DATA_DIR": Setting(".headrace", ("worker", "up"), "Where Redis, locks and logs are kept."),
+    "URL": Setting("http://127.0.0.1:8000", _CLIENT, "The server that the commands talk to."),
+    "API_KEY": Setting(None, _CLIENT, "The API key that the commands send."),
 }
 
 
