@@ -46,7 +46,6 @@ FORMATS = {
     "file-path": "/etc/hosts",
     "directory-path": "/",
 }
-NULL = {"type": "null"}
 TEXT = "The quick brown fox jumps over the lazy dog. "
 
 
@@ -112,7 +111,7 @@ class _Builder:
     def _first_of(self, choices: list[Any], depth: int, variant: int) -> Any:
         # Null last: it is the least telling, save where a recursive type has to end.
         deep = depth > DEPTH
-        for choice in sorted(choices, key=lambda each: (each == NULL) is not deep):
+        for choice in sorted(choices, key=lambda each: _is_null(each) is not deep):
             try:
                 return self.build(choice, depth + 1, variant)
             except (NoExample, NoMatch):
@@ -198,6 +197,10 @@ def _given(schema: Schema) -> Iterator[Any]:
     yield from (each for each in schema.get("enum", ()))
     if schema.get("default") is not None:
         yield schema["default"]
+
+
+def _is_null(schema: Any) -> bool:
+    return isinstance(schema, dict) and schema.get("type") == "null"
 
 
 def _boolean(variant: int) -> bool:
