@@ -1,0 +1,7 @@
+"""`python -P -m worker DIR...`"""
+
+import sys
+
+from worker.main import main
+
+sys.exit(main())

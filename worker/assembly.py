@@ -1,0 +1,93 @@
+"""How settings and a model folder become the parts of one worker."""
+
+import hashlib
+import platform
+import time
+
+from jobs.connection import RedisConnections
+from jobs.policy import QueueOptions
+from jobs.shards import shards_for_model
+from jobs.worker_queue import WorkerQueue
+from model_store.manifest import Manifest
+from telemetry.metrics import Metrics
+from worker.engine_handle import EngineHandle
+from worker.learned import LearnedFile
+from worker.rules import Rules
+from worker.settings import WorkerSettings
+from worker.station import Station
+from worker.timing import BusyShare
+from worker.wire import Load
+
+
+def default_name(settings: WorkerSettings, model: str) -> str:
+    """Host, model, device, and a mark of the data folder: its lock makes the name this worker's.
+
+    The same after a restart, so that the life before is buried at once.
+    """
+    mark = hashlib.blake2b(str(settings.data_dir.resolve()).encode(), digest_size=2).hexdigest()
+    parts = [platform.node() or "host", model, settings.device.replace(":", ""), mark]
+    return "-".join(parts)
+
+
+def build_station(
+    settings: WorkerSettings,
+    manifest: Manifest,
+    name: str,
+    connections: RedisConnections,
+    learned: LearnedFile,
+    metrics: Metrics,
+) -> Station:
+    """Put the shared parts of a worker together; nothing starts yet."""
+    shards = shards_for_model(manifest.name)
+    queue = WorkerQueue(
+        connections,
+        queue_options(settings),
+        model=manifest.name,
+        version=manifest.version,
+        shards=shards,
+        worker=name,
+    )
+
+    def load() -> Load:
+        return Load(
+            path=str(manifest.path),
+            name=manifest.name,
+            version=manifest.version,
+            device=settings.device,
+            threads=settings.engine_threads or 0,
+            safe_sizes=dict(learned.learned.safe_sizes),
+            max_result_bytes=settings.max_result_bytes,
+            shards=shards,
+        )
+
+    return Station(
+        model=manifest.name,
+        version=manifest.version,
+        name=name,
+        queue=queue,
+        engine=EngineHandle(load),
+        metrics=metrics,
+        rules=Rules(
+            max_attempts=settings.max_attempts,
+            max_result_bytes=settings.max_result_bytes,
+            cancel_grace_s=settings.cancel_grace_s,
+            beat_limit_s=settings.beat_limit_s,
+            drain_s=settings.drain_s,
+        ),
+        learned=learned.learned,
+        timing=learned.timing,
+        busy=BusyShare(time.monotonic()),
+    )
+
+
+def queue_options(settings: WorkerSettings) -> QueueOptions:
+    """What the queue has to know of the settings."""
+    return QueueOptions(
+        result_ttl_s=settings.result_ttl_s,
+        dead_ttl_s=settings.dead_ttl_s,
+        max_queue_age_s=settings.max_queue_age_s,
+        max_queue_depth=settings.max_queue_depth,
+        beat_limit_s=settings.beat_limit_s,
+        max_attempts=settings.max_attempts,
+        max_crashes=settings.max_crashes,
+    )

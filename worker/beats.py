@@ -1,0 +1,126 @@
+"""The worker's beats: that it lives, what it holds, and what Redis knows better."""
+
+import asyncio
+import contextlib
+import os
+import platform
+from collections.abc import Awaitable, Callable
+
+from jobs.worker_queue import BeatAnswer, HandBack
+from telemetry import logs
+from worker.backoff import TRANSIENT, Backoff
+from worker.cancels import Cancels
+from worker.holding import AT_WORK, LEAVING, Phase
+from worker.probing import readiness
+from worker.station import Station
+from worker.timing import rest_s
+from worker.watchdog import UNKNOWN_RELOAD_S
+from worker.wire import Drop
+
+#: beats within one limit
+BEATS_PER_LIMIT = 5
+
+#: checks once that this Redis can keep the promise; what it returns could not be checked
+Verify = Callable[[], Awaitable[list[str]]]
+
+log = logs.get("worker.beats")
+
+
+class Beats:
+    """Registers this life, beats for it, and begins another when it was buried."""
+
+    def __init__(self, station: Station, cancels: Cancels, verify: Verify) -> None:
+        self._station = station
+        self._cancels = cancels
+        self._verify: Verify | None = verify
+
+    async def run(self) -> None:
+        """Register, then beat, until canceled."""
+        station = self._station
+        every_s = station.rules.beat_limit_s / BEATS_PER_LIMIT
+        backoff = Backoff(0.1, every_s)
+        while True:
+            station.state_changed.clear()
+            try:
+                if not station.registered:
+                    await self._register()
+                await self._beat()
+                backoff.reset()
+                pause_s = every_s
+            except TRANSIENT as error:
+                log.warning("beat_failed", why=error.detail)
+                pause_s = backoff.next_s()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(pause_s):
+                    await station.state_changed.wait()
+
+    async def _register(self) -> None:
+        station = self._station
+        if self._verify is not None:
+            for warning in await self._verify():
+                log.warning("redis_not_verified", why=warning)
+            self._verify = None
+        info = {"host": platform.node(), "pid": str(os.getpid()), "state": "loading"}
+        adopted = await station.queue.register(info)
+        station.registered = True
+        log.info("worker_registered", life=station.queue.life, adopted=len(adopted))
+        station.changed.set()
+
+    async def _beat(self) -> None:
+        station = self._station
+        ready = readiness(station)
+        answer = await station.queue.beat(
+            list(station.holding.jobs), state=ready.state, reason=ready.reason, stats=self._stats()
+        )
+        if answer.buried:
+            self._buried()
+        else:
+            await self._reconcile(answer)
+
+    def _stats(self) -> dict[str, str]:
+        station = self._station
+        busy = station.busy.ratio(station.clock())
+        station.metrics.gpu_busy_ratio.labels(station.model).set(busy)
+        stats = {"device": station.device, "busy_ratio": f"{busy:.3f}"}
+        if station.timing.seconds_per_job is not None:
+            stats["seconds_per_job"] = f"{station.timing.seconds_per_job:.6g}"
+        return stats
+
+    async def _reconcile(self, answer: BeatAnswer) -> None:
+        station = self._station
+        self._cancels.asked(answer.canceling)
+        self._cancels.lost(answer.lost)
+        # A claim whose answer was lost: nobody here has the input.
+        unknown = [
+            HandBack(each, token)
+            for each, token in answer.owned_not_held
+            if each not in station.holding.jobs
+        ]
+        if unknown:
+            log.warning("claims_lost_their_answer", job_ids=[each.id for each in unknown])
+            station.metrics.requeues.labels("lost_answer").inc(len(unknown))
+            await station.queue.hand_back(unknown)
+
+    def _buried(self) -> None:
+        """Others have taken all that this life held; what still runs ends unrecorded."""
+        station = self._station
+        log.error("worker_was_buried", life=station.queue.life, held=len(station.holding.jobs))
+        station.registered = False
+        holding = station.holding
+        gone = [held for held in holding.jobs.values() if held.phase not in LEAVING]
+        station.engine.send(Drop([held.id for held in gone if held.phase not in AT_WORK]))
+        at_work = any(held.phase in AT_WORK for held in gone)
+        for held in gone:
+            holding.forget(held)
+        if at_work and self._dear():
+            station.engine.kill("buried")
+        station.state_changed.set()
+
+    def _dear(self) -> bool:
+        """Whether what runs on the GPU for nothing takes longer than another load."""
+        station = self._station
+        batch = station.holding.on_gpu
+        if batch is None or batch.began_at is None:
+            return station.holding.counts[Phase.STARTED] > 0
+        left_s = rest_s(batch.expected_s, station.clock() - batch.began_at)
+        return left_s >= (station.timing.load_s or UNKNOWN_RELOAD_S)

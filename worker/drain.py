@@ -1,0 +1,95 @@
+"""The orderly end of a worker: quiet, then empty, then gone."""
+
+import asyncio
+import contextlib
+
+from telemetry import logs
+from worker.backoff import TRANSIENT
+from worker.holding import AT_WORK, Phase
+from worker.returning import Returner
+from worker.settling import Settler
+from worker.station import Station
+from worker.timing import rest_s
+from worker.wire import Drop
+
+#: seconds between two looks at what still runs
+LOOK_EVERY_S = 0.02
+#: seconds an engine without work has to exit
+PARTING_S = 5.0
+#: seconds that results wait for a Redis that is away, at the least
+LEAST_SETTLE_S = 5.0
+
+log = logs.get("worker.drain")
+
+
+class Drain:
+    """Gives back what has not begun, lets end what may, and leaves."""
+
+    def __init__(self, station: Station, settler: Settler, returner: Returner) -> None:
+        self._station = station
+        self._settler = settler
+        self._returner = returner
+        #: told a second time to stop: nothing is waited for but the storing of results
+        self.hurried = False
+
+    async def run(self) -> bool:
+        """Drain; False if something could not be given back or stored."""
+        station = self._station
+        # Claims end first. Beats, settles and hand-backs go on to the last, so that nobody takes
+        # this worker for dead while it still stores results.
+        station.quiet = True
+        station.changed.set()
+        station.state_changed.set()
+        until = station.clock() + station.rules.drain_s
+        log.info("draining", held=len(station.holding.jobs), drain_s=station.rules.drain_s)
+        self._give_back_unstarted()
+        await self._let_end(until)
+        await station.engine.stop(0.0 if self.hurried else PARTING_S)
+        self._returner.uncharged(list(station.holding.jobs.values()), "drain")
+        return await self._store(until) and await self._leave()
+
+    def _give_back_unstarted(self) -> None:
+        station = self._station
+        unstarted = station.holding.in_phase(Phase.ASIDE, Phase.FED)
+        station.engine.send(Drop([held.id for held in unstarted]))
+        self._returner.uncharged(unstarted, "drain")
+
+    async def _let_end(self, until: float) -> None:
+        station = self._station
+        while station.holding.count(Phase.STARTING, *AT_WORK):
+            self._give_back_unstarted_late()
+            left_s = until - station.clock()
+            if self.hurried or left_s <= 0 or self._rest_s() > left_s:
+                station.engine.kill("drain")
+            await asyncio.sleep(LOOK_EVERY_S)
+
+    def _give_back_unstarted_late(self) -> None:
+        """A claim may have been on its way when the worker went quiet."""
+        if self._station.holding.count(Phase.ASIDE, Phase.FED):
+            self._give_back_unstarted()
+
+    def _rest_s(self) -> float:
+        batch = self._station.holding.on_gpu
+        if batch is None or batch.began_at is None:
+            return 0.0
+        return rest_s(batch.expected_s, self._station.clock() - batch.began_at)
+
+    async def _store(self, until: float) -> bool:
+        station = self._station
+        left_s = max(until - station.clock(), LEAST_SETTLE_S)
+        try:
+            async with asyncio.timeout(left_s):
+                await self._settler.delivery.emptied()
+                await self._returner.delivery.emptied()
+        except TimeoutError:
+            # Others adopt the jobs once this worker's beats have stopped, and run them again.
+            log.error("results_not_stored", count=len(station.holding.jobs))  # noqa: TRY400
+            return False
+        return True
+
+    async def _leave(self) -> bool:
+        with contextlib.suppress(*TRANSIENT):
+            await self._station.queue.leave()
+            log.info("worker_left")
+            return True
+        return False

@@ -1,0 +1,123 @@
+"""What a worker holds at this moment: its jobs, and the batches they are in."""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from enum import Enum, auto
+
+from jobs.worker_queue import Claimed
+
+
+class Phase(Enum):
+    """How far a held job is."""
+
+    ASIDE = auto()  # claimed, waits until the engine is empty, then runs alone
+    FED = auto()  # at the engine, not started
+    STARTING = auto()  # in a batch whose start Redis has not answered
+    STARTED = auto()  # running for the world, allowed onto the GPU
+    ON_GPU = auto()  # predict has begun
+    SETTLING = auto()  # its outcome waits until Redis has it
+    RETURNING = auto()  # its hand-back waits until Redis has it
+
+
+UNSTARTED = (Phase.ASIDE, Phase.FED, Phase.STARTING)
+AT_WORK = (Phase.STARTED, Phase.ON_GPU)
+LEAVING = (Phase.SETTLING, Phase.RETURNING)
+
+
+@dataclass(slots=True, eq=False)
+class Held:
+    """One job in the worker's hands; times are of the monotonic clock."""
+
+    job: Claimed
+    phase: Phase
+    #: when it came to the engine; then when it was started; then when its predict began
+    since: float
+    #: bytes it keeps in memory
+    size: int
+    #: nothing else was at the engine with it
+    alone: bool = False
+    #: when its cancel was seen, or its time limit passed
+    flagged_at: float | None = None
+    canceled: bool = False
+    timed_out: bool = False
+
+    @property
+    def id(self) -> str:
+        """The job's id."""
+        return self.job.id
+
+
+@dataclass(slots=True, eq=False)
+class Batch:
+    """A batch that the engine has formed or begun."""
+
+    number: int
+    ids: list[str]
+    size: int
+    fed_at: float
+    began_at: float | None = None
+    expected_s: float | None = None
+
+
+@dataclass(slots=True)
+class Holding:
+    """Every held job by id, counted by phase."""
+
+    jobs: dict[str, Held] = field(default_factory=dict)
+    batches: dict[int, Batch] = field(default_factory=dict)
+    counts: dict[Phase, int] = field(default_factory=lambda: dict.fromkeys(Phase, 0))
+    bytes: int = 0
+    #: the batch whose predict runs now
+    on_gpu: Batch | None = None
+
+    def add(self, job: Claimed, phase: Phase, now: float) -> Held:
+        """Take a claimed job into the worker's hands."""
+        # A job may come back before the answer to its hand-back does: that one is of an old token.
+        self._remove(self.jobs.get(job.id))
+        held = Held(job, phase, now, len(job.input))
+        self.jobs[job.id] = held
+        self.counts[phase] += 1
+        self.bytes += held.size
+        return held
+
+    def move(self, held: Held, phase: Phase) -> None:
+        """Note that a job is one step further."""
+        self.counts[held.phase] -= 1
+        self.counts[phase] += 1
+        held.phase = phase
+
+    def grow(self, held: Held, size: int) -> None:
+        """Note that the job keeps this many bytes more."""
+        self.bytes += size
+        held.size += size
+
+    def forget(self, held: Held) -> None:
+        """Let go of a job, unless its id is held under a newer token."""
+        if self.jobs.get(held.id) is held:
+            self._remove(held)
+
+    def _remove(self, held: Held | None) -> None:
+        if held is not None:
+            del self.jobs[held.id]
+            self.counts[held.phase] -= 1
+            self.bytes -= held.size
+
+    def of(self, ids: Iterable[str], *phases: Phase) -> Iterator[Held]:
+        """Those of the ids that are held in one of these phases."""
+        for each in ids:
+            held = self.jobs.get(each)
+            if held is not None and held.phase in phases:
+                yield held
+
+    def in_phase(self, *phases: Phase) -> list[Held]:
+        """All jobs in one of these phases."""
+        return [held for held in self.jobs.values() if held.phase in phases]
+
+    def count(self, *phases: Phase) -> int:
+        """How many jobs are in these phases."""
+        return sum(self.counts[phase] for phase in phases)
+
+    def forget_batches(self) -> None:
+        """The engine is gone, and with it every batch."""
+        self.batches.clear()
+        self.on_gpu = None

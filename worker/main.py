@@ -1,0 +1,90 @@
+"""The worker process: one model folder, one feeder, one engine."""
+
+import argparse
+import asyncio
+import signal
+import sys
+from collections.abc import Sequence
+from contextlib import AsyncExitStack
+
+import uvloop
+
+from jobs.cards import CardStore
+from jobs.connection import RedisConnections
+from jobs.errors import WrongRedis
+from model_store.errors import ModelFolderError
+from model_store.manifest import Manifest, read_manifest
+from telemetry import logs
+from telemetry.exposition import Exposition
+from telemetry.probes import ProbeServer
+from telemetry.settings import SettingsError
+from worker.assembly import build_station, default_name
+from worker.health import probes
+from worker.learned import LearnedFile
+from worker.life import Worker
+from worker.lock import AlreadyRunning, engine_lock
+from worker.settings import WorkerSettings
+from worker.several import run_several
+
+EXIT_DONE, EXIT_FAILED, EXIT_USAGE = 0, 1, 2
+
+log = logs.get("worker.main")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Serve the model folders until told to stop; the exit code."""
+    parser = argparse.ArgumentParser(prog="headrace worker", description="Serve model folders.")
+    parser.add_argument("folders", nargs="+", metavar="DIR", help="a model folder")
+    folders: list[str] = parser.parse_args(arguments).folders
+    try:
+        settings = WorkerSettings.read()
+        manifests = [read_manifest(folder) for folder in folders]
+    except (SettingsError, ModelFolderError) as error:
+        _complain(error)
+        return EXIT_USAGE
+    logs.configure(settings.log_format, process="worker", level=settings.log_level)
+    if len(manifests) > 1:
+        # One process for each: a fault of one model's feeder is not the others'.
+        paths = [manifest.path for manifest in manifests]
+        return asyncio.run(run_several(paths, settings.worker_port))
+    return _serve_one(settings, manifests[0])
+
+
+def _serve_one(settings: WorkerSettings, manifest: Manifest) -> int:
+    clean = False
+    try:
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            clean = runner.run(serve(settings, manifest))
+    except* (AlreadyRunning, WrongRedis) as errors:
+        _complain(errors.exceptions[0])
+    return EXIT_DONE if clean else EXIT_FAILED
+
+
+def _complain(error: BaseException) -> None:
+    sys.stderr.write(f"{error}\n")
+
+
+async def serve(settings: WorkerSettings, manifest: Manifest) -> bool:
+    """Run one worker until it is told to stop; False if it could not end in order."""
+    name = settings.worker_name or default_name(settings, manifest.name)
+    logs.bind(worker=name, model=manifest.name, version=manifest.version)
+    # What is entered last ends first: probes answer until the worker has ended, and the lock is
+    # held until its engine is gone.
+    async with AsyncExitStack() as stack:
+        stack.enter_context(engine_lock(settings.data_dir, manifest.name, settings.device))
+        connections = RedisConnections(
+            settings.redis_url, namespace=settings.namespace, durability=settings.durability
+        )
+        await stack.enter_async_context(connections)
+        exposition = Exposition()
+        learned = LearnedFile(settings.data_dir, manifest.name, manifest.version, settings.device)
+        station = build_station(settings, manifest, name, connections, learned, exposition.metrics)
+        worker = Worker(station, CardStore(connections), learned, connections.verify)
+        if settings.worker_port is not None:
+            server = ProbeServer(settings.worker_port, probes(station), exposition=exposition)
+            await stack.enter_async_context(server)
+            log.info("probes_served", port=server.port)
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, worker.stop)
+        return await worker.run()

@@ -1,0 +1,61 @@
+"""Jobs that this worker gives up, so that it or another may run them later."""
+
+from collections.abc import Iterable
+
+from jobs.worker_queue import HandBack
+from telemetry import logs
+from worker.delivery import Delivery
+from worker.holding import LEAVING, Held, Phase
+from worker.station import Station
+
+log = logs.get("worker.returning")
+
+
+class Returner:
+    """Hands jobs back and sees to it that Redis takes them."""
+
+    def __init__(self, station: Station) -> None:
+        self._station = station
+        self.delivery: Delivery[tuple[Held, HandBack, str]] = Delivery("hand_back", self._deliver)
+
+    def uncharged(self, jobs: Iterable[Held], reason: str) -> None:
+        """Hand back jobs that are blamed for nothing."""
+        self.post(
+            [
+                (held, HandBack(held.id, held.job.token))
+                for held in jobs
+                if held.phase not in LEAVING
+            ],
+            reason,
+        )
+
+    def post(self, back: list[tuple[Held, HandBack]], reason: str) -> None:
+        """Hand jobs back as it was judged."""
+        holding = self._station.holding
+        for held, _ in back:
+            holding.move(held, Phase.RETURNING)
+        if back:
+            charged = [held.id for held, given in back if given.charge]
+            log.info("jobs_handed_back", reason=reason, count=len(back), charged=charged)
+        self.delivery.post([(held, given, reason) for held, given in back])
+
+    async def _deliver(self, parcels: list[tuple[Held, HandBack, str]]) -> None:
+        station = self._station
+        verdicts = await station.queue.hand_back([given for _, given, _ in parcels])
+        for held, given, reason in parcels:
+            station.holding.forget(held)
+            verdict = verdicts.get(held.id, "stale")
+            if verdict == "ok":
+                station.metrics.requeues.labels(reason).inc()
+            elif verdict == "stale":
+                station.metrics.stale_writes_refused.inc()
+            else:
+                self._ended(held, given, verdict)
+        station.changed.set()
+
+    def _ended(self, held: Held, given: HandBack, verdict: str) -> None:
+        """The hand-back ended the job: it was being canceled, or it is poison."""
+        status = "canceled" if verdict == "canceled" else "failed"
+        labels = (self._station.model, self._station.version, status, verdict)
+        self._station.metrics.jobs_finished.labels(*labels).inc()
+        log.warning("job_ended_by_hand_back", job_id=held.id, verdict=verdict, alone=given.alone)

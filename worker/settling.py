@@ -1,0 +1,77 @@
+"""From what the engine says of a job to the outcome that Redis records."""
+
+import time
+from collections.abc import Sequence
+
+from jobs.worker_queue import Outcome
+from telemetry import logs
+from worker.delivery import Delivery
+from worker.holding import LEAVING, Held, Phase
+from worker.outcomes import outcome_of
+from worker.station import Station
+from worker.wire import Item
+
+log = logs.get("worker.settling")
+
+
+class Settler:
+    """Makes outcomes and sees to it that Redis gets them."""
+
+    def __init__(self, station: Station) -> None:
+        self._station = station
+        self._finished = station.metrics.jobs_finished
+        self._end_to_end = station.metrics.end_to_end_seconds.labels(station.model)
+        self.delivery: Delivery[tuple[Held, Outcome, str]] = Delivery(
+            "settle", self._deliver, lambda each: len(each[1].payload)
+        )
+
+    def ended(self, items: Sequence[Item]) -> None:
+        """Record what became of jobs that the engine has answered."""
+        jobs = self._station.holding.jobs
+        parcels = []
+        for item in items:
+            held = jobs.get(item.id)
+            if held is not None and held.phase not in LEAVING:
+                parcels.append(self._parcel(held, item.output, item.error))
+        self.delivery.post(parcels)
+
+    def gave_up(self, jobs: Sequence[Held]) -> None:
+        """Record jobs whose engine was killed for their sake."""
+        self.delivery.post([self._parcel(held, None, None) for held in jobs])
+
+    def _parcel(
+        self, held: Held, output: bytes | None, error: dict[str, object] | None
+    ) -> tuple[Held, Outcome, str]:
+        outcome, code = outcome_of(held, output, error, self._station.rules, self._station.limits)
+        holding = self._station.holding
+        holding.move(held, Phase.SETTLING)
+        holding.grow(held, len(outcome.payload))
+        return held, outcome, code
+
+    async def _deliver(self, parcels: list[tuple[Held, Outcome, str]]) -> None:
+        verdicts = await self._station.queue.settle([outcome for _, outcome, _ in parcels])
+        now_ms = time.time() * 1000
+        for held, outcome, code in parcels:
+            self._station.holding.forget(held)
+            verdict = verdicts.get(held.id, "stale")
+            if verdict in ("ok", "already", "canceled"):
+                status = "canceled" if verdict == "canceled" else outcome.kind
+                self._count(status, "canceled" if verdict == "canceled" else code)
+                self._end_to_end.observe(max(now_ms - held.job.created_at, 0) / 1000)
+            elif verdict == "retry":
+                self._station.metrics.requeues.labels("retry").inc()
+            elif verdict == "stale":
+                self._station.metrics.stale_writes_refused.inc()
+            if verdict != "ok" or outcome.kind != "succeeded":
+                log.info(
+                    "job_settled",
+                    job_id=held.id,
+                    kind=outcome.kind,
+                    code=code,
+                    verdict=verdict,
+                    attempt=held.job.attempt,
+                )
+        self._station.changed.set()
+
+    def _count(self, status: str, code: str) -> None:
+        self._finished.labels(self._station.model, self._station.version, status, code).inc()

@@ -1,0 +1,93 @@
+"""The start of batches: `running` stands in Redis before the GPU begins."""
+
+import asyncio
+import time
+from collections import deque
+
+from telemetry import logs
+from worker.backoff import TRANSIENT, Backoff
+from worker.cancels import Cancels
+from worker.holding import Batch, Held, Phase
+from worker.returning import Returner
+from worker.station import Station
+from worker.wire import Formed, Go
+
+log = logs.get("worker.starting")
+
+
+class Starter:
+    """Answers each batch that the engine has formed with those that may run."""
+
+    def __init__(self, station: Station, returner: Returner, cancels: Cancels) -> None:
+        self._station = station
+        self._returner = returner
+        self._cancels = cancels
+        self._formed: deque[Formed] = deque()
+        self._asked = asyncio.Event()
+        self._queue_seconds = station.metrics.queue_seconds.labels(station.model)
+
+    def formed(self, frame: Formed) -> None:
+        """Take a formed batch into the queue of starts."""
+        self._formed.append(frame)
+        self._asked.set()
+
+    async def run(self) -> None:
+        """Start batches until canceled."""
+        while True:
+            await self._asked.wait()
+            while self._formed:
+                await self._start(self._formed.popleft())
+            self._asked.clear()
+
+    def engine_died(self) -> None:
+        """What was formed is gone."""
+        self._formed.clear()
+
+    async def _start(self, frame: Formed) -> None:
+        station = self._station
+        jobs = list(station.holding.of(frame.ids, Phase.FED))
+        if station.quiet or not jobs:
+            station.engine.send(Go(frame.batch, []))
+            self._returner.uncharged(jobs, "drain")
+            return
+        life = station.engine.life
+        fed_at = min(held.since for held in jobs)
+        for held in jobs:
+            station.holding.move(held, Phase.STARTING)
+        verdicts = await self._insist(jobs, life)
+        if life == station.engine.life and station.engine.ready:
+            self._go(Batch(frame.batch, [], len(jobs), fed_at), jobs, verdicts)
+
+    async def _insist(self, jobs: list[Held], life: int) -> dict[str, str]:
+        """Ask until Redis answers: a batch that runs unrecorded would make a lie of its state."""
+        backoff = Backoff(0.02, 1.0)
+        while life == self._station.engine.life:
+            try:
+                return await self._station.queue.start([held.job for held in jobs])
+            except TRANSIENT as error:
+                if backoff.failures == 0:
+                    log.warning("start_delayed", count=len(jobs), why=error.detail)
+                await asyncio.sleep(backoff.next_s())
+        return {}
+
+    def _go(self, batch: Batch, jobs: list[Held], verdicts: dict[str, str]) -> None:
+        station = self._station
+        now, now_ms = station.clock(), time.time() * 1000
+        for held in jobs:
+            if held.phase is not Phase.STARTING:
+                continue
+            verdict = verdicts.get(held.id, "lost")
+            if verdict != "ok":
+                log.info("job_not_started", job_id=held.id, verdict=verdict)
+                station.holding.forget(held)
+                continue
+            station.holding.move(held, Phase.STARTED)
+            held.since = now
+            if held.canceled:
+                self._cancels.ended_before_the_gpu(held)
+                continue
+            batch.ids.append(held.id)
+            self._queue_seconds.observe(max(now_ms - held.job.created_at, 0) / 1000)
+        station.holding.batches[batch.number] = batch
+        station.engine.send(Go(batch.number, batch.ids))
+        station.changed.set()

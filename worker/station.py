@@ -1,0 +1,51 @@
+"""What all parts of one worker share: its queue, its engine, its jobs and what it has learned."""
+
+import asyncio
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from jobs.worker_queue import WorkerQueue
+from telemetry.metrics import Metrics
+from worker.engine_handle import EngineHandle
+from worker.holding import Holding
+from worker.learned import Learned
+from worker.rules import ModelLimits, Rules
+from worker.timing import BusyShare, Timing
+
+
+@dataclass(slots=True, kw_only=True, eq=False)
+class Station:
+    """The parts, put together once by worker/life.py."""
+
+    model: str
+    version: str
+    name: str
+    queue: WorkerQueue
+    engine: EngineHandle
+    metrics: Metrics
+    rules: Rules
+    learned: Learned
+    timing: Timing
+    busy: BusyShare
+    holding: Holding = field(default_factory=Holding)
+    limits: ModelLimits = field(default_factory=ModelLimits)
+    clock: Callable[[], float] = time.monotonic
+    #: something happened that may allow the next claim
+    changed: asyncio.Event = field(default_factory=asyncio.Event)
+    #: others should hear at once how this worker does now
+    state_changed: asyncio.Event = field(default_factory=asyncio.Event)
+    #: this life is known to Redis; nothing is claimed before
+    registered: bool = False
+    #: no more claims: the worker is stopping
+    quiet: bool = False
+    #: jobs to run one by one, since an engine died on none that had been started
+    careful: int = 0
+    #: the device of the engine, once it has told
+    device: str = ""
+    #: number of the last probe that the engine answered
+    probe_answered: int = 0
+    #: when the engine last ended a batch, answered a probe or came up
+    kernel_ran_at: float = 0.0
+    #: when the engine last said anything about a job
+    heard_at: float = 0.0
