@@ -131,18 +131,17 @@ class EngineChannel:
         self._socket = end
         self._unpacker = engine_unpacker()
 
-    def receive(self) -> list[ToEngine]:
-        """All frames that are there, at least one; empty when the feeder is gone."""
-        while True:
-            try:
-                data = self._socket.recv(READ_SIZE)
-            except ConnectionError:
-                return []
-            if not data:
-                return []
-            frames = self._unpacker.feed(data)
-            if frames:
-                return frames
+    def fileno(self) -> int:
+        """For a selector."""
+        return self._socket.fileno()
+
+    def receive(self) -> list[ToEngine] | None:
+        """Wait for bytes; the frames they complete, perhaps none; None when the feeder is gone."""
+        try:
+            data = self._socket.recv(READ_SIZE)
+        except ConnectionError:
+            return None
+        return self._unpacker.feed(data) if data else None
 
     def send(self, frames: Iterable[ToFeeder]) -> None:
         """Write frames in one go; a single caller at a time."""

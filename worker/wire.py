@@ -48,6 +48,7 @@ class Load(Frame, frozen=True):
     safe_sizes: dict[str, int] = msgspec.field(default_factory=dict)
     max_result_bytes: int = 262_144
     shards: list[int] = msgspec.field(default_factory=list)
+    log_format: str = "auto"
 
 
 class Jobs(Frame, frozen=True):

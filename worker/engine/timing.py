@@ -1,0 +1,122 @@
+"""What the engine learns about time: of a batch, of an answer, of the next arrival."""
+
+
+class BatchTime:
+    """Seconds of a batch as `fixed + per_unit * padded cost`, fitted to the batches so far.
+
+    How much of a batch is fixed decides how much padding a fuller batch is worth.
+    """
+
+    #: what one more batch takes off the weight of all before it
+    FORGET = 0.98
+    #: seconds; below this a batch's time is noise
+    FLOOR = 1e-6
+    #: of a batch's time, while all batches have had one size: fixed
+    FIXED_SHARE = 0.2
+
+    def __init__(self) -> None:
+        self._weight = self._x = self._y = self._xx = self._xy = 0.0
+        self.fixed = 0.0
+        self.per_unit = 0.0
+        self._error = 0.0
+
+    @property
+    def known(self) -> bool:
+        """Whether any batch was measured."""
+        return self._weight > 0
+
+    def estimate(self, padded: float) -> float:
+        """Seconds that a batch of this padded cost should take."""
+        return self.fixed + self.per_unit * padded
+
+    def learn(self, padded: float, seconds: float) -> None:
+        """Take one batch into account."""
+        seconds = max(seconds, self.FLOOR)
+        expected = self.estimate(padded)
+        self._error += 0.1 * (abs(seconds - expected) / max(expected, seconds) - self._error)
+        # By relative error: else the long batches alone would set the fixed part.
+        weight = 1 / seconds**2
+        keep = self.FORGET
+        self._weight = keep * self._weight + weight
+        self._x = keep * self._x + weight * padded
+        self._y = keep * self._y + weight * seconds
+        self._xx = keep * self._xx + weight * padded * padded
+        self._xy = keep * self._xy + weight * padded * seconds
+        self._fit()
+
+    def _fit(self) -> None:
+        x, y = self._x / self._weight, self._y / self._weight
+        spread = self._xx / self._weight - x * x
+        slope = 0.0
+        if spread > 1e-4 * x * x:
+            slope = (self._xy / self._weight - x * y) / spread
+        elif x > 0:
+            slope = (1 - self.FIXED_SHARE) * y / x
+        # Noise must not make a batch free: neither its size nor its start.
+        slope = min(max(slope, 0.0), 0.99 * y / x if x > 0 else 0.0)
+        self.per_unit, self.fixed = slope, y - slope * x
+
+    @property
+    def error(self) -> float:
+        """How far off the estimates have been, as a share of the longer one."""
+        return self._error
+
+
+class AnswerTime:
+    """How long the feeder takes to answer Formed with Go, as TCP learns its round trip."""
+
+    LEAST_S = 0.004
+    MOST_S = 0.1
+
+    def __init__(self) -> None:
+        self._mean = 0.02
+        self._deviation = 0.01
+
+    def learn(self, seconds: float) -> None:
+        """Take one answer into account."""
+        miss = seconds - self._mean
+        self._mean += miss / 8
+        self._deviation += (abs(miss) - self._deviation) / 4
+
+    @property
+    def lead_s(self) -> float:
+        """How long before the device is free to ask for the next start."""
+        return min(max(self._mean + 4 * self._deviation, self.LEAST_S), self.MOST_S)
+
+
+class Arrivals:
+    """Whether another job is likely to come soon, while one is held.
+
+    Only the time during which a job is held counts: a lone client that sends its next job after
+    the answer to the last must never be waited for.
+    """
+
+    FORGET = 0.9
+
+    def __init__(self) -> None:
+        self._seconds = 0.0
+        self._count = 0.0
+        self._since: float | None = None
+
+    def note(self, now: float, count: int, *, holding: bool) -> None:
+        """Jobs arrived; `holding` says whether others were in hand before them."""
+        if holding:
+            self._elapse(now)
+            self._seconds *= self.FORGET
+            self._count = self._count * self.FORGET + count
+        self._since = now
+
+    def idle(self, now: float) -> None:
+        """Nothing is in hand any more."""
+        self._elapse(now)
+        self._since = None
+
+    def expected_within(self, now: float, seconds: float) -> bool:
+        """Whether the learned gap between arrivals says that one comes in this time."""
+        waited = now - self._since if self._since is not None else 0.0
+        return self._count > 0 and (self._seconds + waited) / self._count <= seconds
+
+    def _elapse(self, now: float) -> None:
+        if self._since is not None:
+            self._seconds += now - self._since
+            self._since = now
