@@ -23,55 +23,67 @@ class Metrics:
     """The metrics that processes count themselves; what Redis knows comes from QueueCollector."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
-        counter = functools.partial(Counter, namespace="headrace", registry=registry)
-        gauge = functools.partial(
+        self._counter = functools.partial(Counter, namespace="headrace", registry=registry)
+        self._gauge = functools.partial(
             Gauge, namespace="headrace", registry=registry, multiprocess_mode="livemostrecent"
         )
-        latency = functools.partial(
-            Histogram, namespace="headrace", registry=registry, buckets=LATENCY_BUCKETS
-        )
-        self.jobs_submitted = counter(
+        self._histogram = functools.partial(Histogram, namespace="headrace", registry=registry)
+        self._latency = functools.partial(self._histogram, buckets=LATENCY_BUCKETS)
+        self._of_jobs()
+        self._of_batches()
+        self._of_the_engine()
+        self._of_http()
+
+    def _of_jobs(self) -> None:
+        self.jobs_submitted = self._counter(
             "jobs_submitted_total", "Jobs accepted.", ["model", "priority"]
         )
-        self.jobs_finished = counter(
+        self.jobs_finished = self._counter(
             "jobs_finished_total",
             "Jobs that reached a final state; code is empty where none applies.",
             ["model", "version", "status", "code"],
         )
-        self.queue_seconds = latency(
-            "queue_seconds", "From accepted to the start of the batch that ran it.", ["model"]
-        )
-        self.run_seconds = latency("run_seconds", "Time of a batch on the device.", ["model"])
-        self.end_to_end_seconds = latency(
+        self.end_to_end_seconds = self._latency(
             "end_to_end_seconds", "From accepted to the final state.", ["model"]
         )
-        self.batch_size = Histogram(
-            "batch_size",
-            "Jobs in a batch.",
-            ["model"],
-            namespace="headrace",
-            registry=registry,
-            buckets=BATCH_BUCKETS,
-        )
-        self.requeues = counter(
+        self.requeues = self._counter(
             "requeues_total", "Jobs that went back to the queue unfinished.", ["reason"]
         )
-        self.stale_writes_refused = counter(
+        self.stale_writes_refused = self._counter(
             "stale_writes_refused_total", "Writes refused since the job had passed to another."
         )
-        self.engine_restarts = counter("engine_restarts_total", "Engines started anew.", ["reason"])
-        self.oom = counter("oom_total", "Batches that did not fit the device's memory.", ["model"])
-        self.weights_bytes = gauge("weights_bytes", "Memory of the loaded weights.", ["model"])
-        self.gpu_memory_bytes = gauge(
+
+    def _of_batches(self) -> None:
+        self.queue_seconds = self._latency(
+            "queue_seconds", "From accepted to the start of the batch that ran it.", ["model"]
+        )
+        self.run_seconds = self._latency("run_seconds", "Time of a batch on the device.", ["model"])
+        self.batch_size = self._histogram(
+            "batch_size", "Jobs in a batch.", ["model"], buckets=BATCH_BUCKETS
+        )
+
+    def _of_the_engine(self) -> None:
+        self.engine_restarts = self._counter(
+            "engine_restarts_total", "Engines started anew.", ["reason"]
+        )
+        self.oom = self._counter(
+            "oom_total", "Batches that did not fit the device's memory.", ["model"]
+        )
+        self.weights_bytes = self._gauge(
+            "weights_bytes", "Memory of the loaded weights.", ["model"]
+        )
+        self.gpu_memory_bytes = self._gauge(
             "gpu_memory_bytes", "Device memory by kind: allocated, reserved.", ["model", "kind"]
         )
-        self.gpu_busy_ratio = gauge(
+        self.gpu_busy_ratio = self._gauge(
             "gpu_busy_ratio", "Share of the last minute in which a batch ran.", ["model"]
         )
-        self.http_requests = counter(
+
+    def _of_http(self) -> None:
+        self.http_requests = self._counter(
             "http_requests_total", "HTTP requests answered.", ["method", "route", "status"]
         )
-        self.http_request_seconds = latency(
+        self.http_request_seconds = self._latency(
             "http_request_seconds", "Time to answer a request, held waits included.", ["route"]
         )
 
