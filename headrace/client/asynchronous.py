@@ -104,9 +104,9 @@ class AsyncJob(JobView):
             raise failure
         return self
 
-    async def refresh(self) -> Self:
-        """Read it again."""
-        self.data = await self._client.run(flows.get(self.id, self._client.retries))
+    async def refresh(self, wait: int = 0) -> Self:
+        """Read it again; up to so many seconds later if it has not ended before."""
+        self.data = await self._client.run(flows.get(self.id, self._client.retries, wait))
         return self
 
     async def cancel(self) -> Self:

@@ -74,7 +74,7 @@ def exchange(request: Send, retries: int) -> Flow[httpx.Response]:
             response = yield request
         except httpx.TransportError as error:
             failure: Exception = ServerUnreachable(
-                f"{request.method} {request.path}: {str(error) or type(error).__name__}"
+                f"no answer from {error.request.url}: {str(error) or type(error).__name__}"
             )
             failure.__cause__ = error
             pause_s = _backoff(tries)

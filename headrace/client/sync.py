@@ -104,9 +104,9 @@ class Job(JobView):
             raise failure
         return self
 
-    def refresh(self) -> Self:
-        """Read it again."""
-        self.data = self._client.run(flows.get(self.id, self._client.retries))
+    def refresh(self, wait: int = 0) -> Self:
+        """Read it again; up to so many seconds later if it has not ended before."""
+        self.data = self._client.run(flows.get(self.id, self._client.retries, wait))
         return self
 
     def cancel(self) -> Self:

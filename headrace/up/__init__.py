@@ -1,0 +1,1 @@
+"""`headrace up`: Redis, the API and the workers of one machine, kept alive together."""
