@@ -12,12 +12,13 @@ from urllib.parse import unquote
 
 from pydantic_core import CoreSchema, core_schema
 
-from api import schema_types
+from api import schema_notes, schema_types
 from api.schema_containers import Instance, array, class_name, model_or_dict
 from api.schema_words import (
     BEYOND,
     BINDING,
     COMBINING,
+    NOTE,
     REF_AND_NOTES,
     Pointer,
     Schema,
@@ -52,6 +53,12 @@ class Compiler:
         if not isinstance(node, Mapping):
             return self._boolean(node, at)
         self.marks.update((*at, keyword) for keyword in BEYOND.intersection(node))
+        if NOTE in node and (noted := schema_notes.noted(self, node, at)) is not None:
+            return noted
+        return self.unnoted(node, at, defined=defined)
+
+    def unnoted(self, node: Schema, at: Pointer, *, defined: bool = False) -> CoreSchema:
+        """Return the core schema by the words of JSON Schema alone."""
         if "$ref" in node:
             return self._reference(node, at)
         if "allOf" in node:
@@ -76,7 +83,7 @@ class Compiler:
         return core_schema.any_schema()
 
     def _reference(self, node: Schema, at: Pointer) -> CoreSchema:
-        self.leave(node, set(node) - REF_AND_NOTES, at)
+        self.leave(node, BINDING | COMBINING | {"type"}, at)
         target, found = self._resolve(node["$ref"])
         self.links.append((at, target))
         if target not in self._targets:

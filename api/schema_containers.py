@@ -32,6 +32,10 @@ class Nodes(Protocol):
         """Return the core schema of a schema at a place."""
         ...
 
+    def unnoted(self, node: Schema, at: Pointer) -> CoreSchema:
+        """Return the core schema by the words of JSON Schema alone."""
+        ...
+
     def leave(self, node: Schema, keywords: set[str], at: Pointer) -> None:
         """Mark those of the keywords that the schema has."""
         ...

@@ -7,12 +7,22 @@ of its errors, which lets a body of 1 MiB stop a server for seconds.
 
 from __future__ import annotations
 
-from typing import Any, cast
+from collections.abc import Callable
+from typing import Any, cast, get_args
 
-from pydantic_core import CoreSchema, SchemaValidator, core_schema, to_json
+from pydantic_core import (
+    CoreSchema,
+    PydanticCustomError,
+    PydanticKnownError,
+    SchemaValidator,
+    ValidationError,
+    core_schema,
+    to_json,
+)
 
 _Node = dict[str, Any]
 
+_ERROR_TYPES = frozenset(get_args(core_schema.ErrorType))
 #: Strict, these take from Python objects exactly what they take from JSON.
 _STRICT = frozenset(("str", "int", "float", "bool"))
 #: These need no strictness: they take from lists, dicts and scalars what they take from JSON.
@@ -28,7 +38,16 @@ _INSIDE = {
     "model": ("schema",),
     "model-fields": ("extras_schema",),
     "model-field": ("schema",),
+    "typed-dict": ("extras_schema",),
+    "typed-dict-field": ("schema",),
+    "dataclass": ("schema",),
+    "dataclass-args": (),
+    "dataclass-field": ("schema",),
 }
+#: Their names are those of their classes, whatever is inside.
+_NAMED = frozenset(("model", "dataclass", "typed-dict"))
+#: Leaves that contain other schemas.
+_REFERRING = frozenset(("json", "deque", "generator", "named-tuple"))
 _MANY = ("list", "set", "frozenset", "tuple", "dict")
 
 
@@ -37,7 +56,7 @@ class Live:
 
     def __init__(self, definitions: list[CoreSchema], *, fail_fast: bool = False) -> None:
         self._written = definitions
-        self._models = {cast("_Node", one)["ref"] for one in definitions if one["type"] == "model"}
+        self._by_ref = {one["ref"]: one for one in cast("list[_Node]", definitions)}
         self._fail_fast = fail_fast
         self.definitions = [self.schema(one) for one in definitions]
 
@@ -64,14 +83,19 @@ class Live:
             return {**node, "choices": [self._choice(one) for one in node["choices"]]}
         if kind == "tagged-union":
             choices = {tag: self._turn(one) for tag, one in node["choices"].items()}
-            return {**node, "choices": choices}
+            # Strict JSON calls what is no object no dictionary; attributes are not looked at.
+            return {**node, "choices": choices, "from_attributes": False}
         if kind == "tuple":
             return {**node, "items_schema": [self._turn(one) for one in node["items_schema"]]}
         if kind not in _INSIDE:
             return None
-        inside = {key: self._turn(node[key]) for key in _INSIDE[kind] if key in node}
-        if kind == "model-fields":
+        inside: _Node = {key: self._turn(node[key]) for key in _INSIDE[kind] if key in node}
+        if kind in ("model-fields", "typed-dict"):
             inside["fields"] = {name: self._turn(one) for name, one in node["fields"].items()}
+        if kind == "dataclass-args":
+            inside["fields"] = [self._turn(one) for one in node["fields"]]
+        if kind == "dict" and node["keys_schema"]["type"] not in ("str", "literal"):
+            inside["keys_schema"] = self._key(node["keys_schema"])
         return {**node, **inside}
 
     def _choice(self, node: _Node) -> _Node | tuple[_Node, str]:
@@ -80,33 +104,65 @@ class Live:
         return (turned, self._title(node)) if self._shows_leaf(node) else turned
 
     def _title(self, node: _Node) -> str:
-        written = core_schema.definitions_schema(cast("CoreSchema", node), self._written)
-        return SchemaValidator(written).title
+        return SchemaValidator(self._whole(node)).title
 
-    def _shows_leaf(self, node: _Node) -> bool:
+    def _whole(self, node: _Node) -> CoreSchema:
+        written = cast("CoreSchema", node)
+        if not self._written:
+            return written
+        return core_schema.definitions_schema(written, self._written)
+
+    def _shows_leaf(self, node: _Node, seen: frozenset[str] = frozenset()) -> bool:
         """Tell whether the validator's name would show that a leaf in it was replaced."""
         kind = node["type"]
-        if kind in ("model", *_STRICT, *(_SAME - {"definition-ref"})):
-            return False
         if kind == "definition-ref":
-            return node["schema_ref"] not in self._models
+            name = node["schema_ref"]
+            return name not in seen and self._shows_leaf(self._by_ref[name], seen | {name})
+        if kind in _NAMED or kind in _STRICT or kind in _SAME:
+            return False
+        if kind not in _INSIDE and kind not in ("tuple", "union", "tagged-union"):
+            return True
         inner = list(node.get("items_schema", ())) if kind == "tuple" else []
         inner += node["choices"] if kind == "union" else []
         inner += node["choices"].values() if kind == "tagged-union" else []
         inner += [node[key] for key in _INSIDE.get(kind, ()) if key in node]
-        known = kind in _INSIDE or kind in ("tuple", "union", "tagged-union")
-        return not known or any(self._shows_leaf(one) for one in inner)
+        return any(self._shows_leaf(one, seen) for one in inner)
 
     def _leaf(self, node: _Node) -> _Node:
         """Check a value of any other type as the JSON that it was."""
-        written = cast("CoreSchema", node)
-        if node["type"] == "json":
-            written = core_schema.definitions_schema(written, self._written)
+        written = self._whole(node) if node["type"] in _REFERRING else cast("CoreSchema", node)
         config = core_schema.CoreConfig(**(node.get("metadata", {}).get("config") or {}))
         check = SchemaValidator(written, config).validate_json
 
         def validate(value: Any) -> Any:
             return check(to_json(value), strict=True)
 
-        plain = core_schema.no_info_plain_validator_function(validate)
-        return {**plain, "ref": node["ref"]} if "ref" in node else cast("_Node", plain)
+        return _plain(validate, node)
+
+    def _key(self, node: _Node) -> _Node:
+        """Check a key as JSON's: always text there, and read as a number where one is wanted."""
+        keyed = core_schema.dict_schema(cast("CoreSchema", node), core_schema.any_schema())
+        check = SchemaValidator(self._whole(cast("_Node", keyed))).validate_json
+
+        def validate(key: str) -> str:
+            try:
+                check(to_json({key: None}), strict=True)
+            except ValidationError as error:
+                raise _as_raised(error) from error
+            return key
+
+        return _plain(validate, {})
+
+
+def _plain(function: Callable[[Any], Any], node: _Node) -> _Node:
+    plain = cast("_Node", core_schema.no_info_plain_validator_function(function))
+    return {**plain, "ref": node["ref"]} if "ref" in node else plain
+
+
+def _as_raised(error: ValidationError) -> Exception:
+    """Return the first error without its place: the place is the key's."""
+    line = error.errors(include_url=False)[0]
+    context = line.get("ctx", {})
+    if line["type"] in _ERROR_TYPES:
+        return PydanticKnownError(cast("Any", line["type"]), context)
+    return PydanticCustomError(cast("Any", line["type"]), cast("Any", line["msg"]), context)

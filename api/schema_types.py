@@ -22,7 +22,8 @@ from uuid import UUID
 
 from pydantic import (
     AnyUrl,
-    Base64Bytes,
+    Base64Str,
+    Base64UrlStr,
     EmailStr,
     Field,
     HttpUrl,
@@ -32,7 +33,6 @@ from pydantic import (
     NameEmail,
     SecretStr,
     TypeAdapter,
-    UrlConstraints,
 )
 from pydantic.errors import PydanticUserError
 from pydantic.types import UuidVersion
@@ -43,7 +43,8 @@ from api.schema_words import Schema
 #: A format that Pydantic writes, and the type that writes it. A file or folder need not exist on
 #: the machine of the API, so their formats are paths.
 FORMATS: dict[str, Any] = {
-    "base64": Base64Bytes,
+    "base64": Base64Str,
+    "base64url": Base64UrlStr,
     "binary": bytes,
     "date": date,
     "date-time": datetime,
@@ -147,12 +148,10 @@ def _formatted(node: Schema, words: Mapping[str, Any]) -> CoreSchema | None:
     if name == "multi-host-uri":
         return core_schema.multi_host_url_schema(max_length=words.get("max_length"))
     if name == "password" and node.get("writeOnly"):
-        return _adapted(SecretStr, tuple(sorted(words.items())))
-    if name == "base64url":
-        return _base64url(words)
+        return adapted(SecretStr, tuple(sorted(words.items())))
     if name not in FORMATS:
         return None
-    return _adapted(FORMATS[name], tuple(sorted(words.items())))
+    return adapted(FORMATS[name], tuple(sorted(words.items())))
 
 
 def _uri(words: Mapping[str, Any]) -> CoreSchema | None:
@@ -160,21 +159,13 @@ def _uri(words: Mapping[str, Any]) -> CoreSchema | None:
         return None
     longest = words.get("max_length")
     if longest == _HTTP_URL_LENGTH:
-        return _adapted(HttpUrl, ())
-    if longest is None:
-        return _adapted(AnyUrl, ())
-    return TypeAdapter(Annotated[AnyUrl, UrlConstraints(max_length=longest)]).core_schema
-
-
-def _base64url(words: Mapping[str, Any]) -> CoreSchema | None:
-    """`bytes` of a model with val_json_bytes='base64'; core takes that from a config alone."""
-    if "pattern" in words:
-        return None
-    return core_schema.bytes_schema(**words, metadata={"config": {"val_json_bytes": "base64"}})
+        return adapted(HttpUrl, ())
+    return adapted(AnyUrl, () if longest is None else (("max_length", longest),))
 
 
 @lru_cache(maxsize=512)
-def _adapted(python_type: Any, words: tuple[tuple[str, Any], ...]) -> CoreSchema | None:
+def adapted(python_type: Any, words: tuple[tuple[str, Any], ...]) -> CoreSchema | None:
+    """Return the schema of a Python type with constraints, if it can have them."""
     try:
         constrained = Annotated[python_type, Field(**dict(words))] if words else python_type
         return TypeAdapter(constrained).core_schema

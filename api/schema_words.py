@@ -9,6 +9,9 @@ Schema = Mapping[str, Any]
 #: The place of a keyword in the schema, as jsonschema-rs names it: ("properties", "a", "not").
 Pointer = tuple[str | int, ...]
 
+#: The key under which `model_store.json_schema` notes what kind of type wrote a schema.
+NOTE = "x-pydantic"
+
 #: Keywords that core has no word for, wherever they stand.
 BEYOND = frozenset(
     (
