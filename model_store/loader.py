@@ -9,11 +9,13 @@ from typing import Any
 
 from pydantic import BaseModel, PydanticUserError, ValidationError
 from pydantic.errors import PydanticInvalidForJsonSchema
+from pydantic.json_schema import GenerateJsonSchema, JsonSchemaMode
 from pydantic_core import PydanticSerializationError, to_jsonable_python
 
 from model_store.errors import ModelFolderError
 from model_store.example import example_of
 from model_store.explain import explain
+from model_store.json_schema import InputJsonSchema
 from model_store.limits import Limits
 from model_store.manifest import Manifest, read_manifest
 from model_store.model import Members
@@ -63,8 +65,8 @@ def load_folder(path: str | Path) -> LoadedModel:
     instance = _construct(module, manifest)
     where = _class_place(manifest)
     members = members_of(instance, where)
-    input_schema = _schema(model_input, "validation", manifest)
-    output_schema = _schema(output, "serialization", manifest)
+    input_schema = _schema(model_input, manifest, mode="validation", generator=InputJsonSchema)
+    output_schema = _schema(output, manifest, mode="serialization")
     example, warnings = _example(instance, model_input, input_schema, where)
     _check_golden(manifest, model_input, output)
     return LoadedModel(
@@ -130,14 +132,22 @@ def _construct(module: ModuleType, manifest: Manifest) -> Any:
         raise explain(error, manifest, "Model()") from error
 
 
-def _schema(model: type[BaseModel], mode: Any, manifest: Manifest) -> dict[str, Any]:
+def _schema(
+    model: type[BaseModel],
+    manifest: Manifest,
+    *,
+    mode: JsonSchemaMode,
+    generator: type[GenerateJsonSchema] = GenerateJsonSchema,
+) -> dict[str, Any]:
     try:
-        return model.model_json_schema(mode=mode)
-    except (PydanticInvalidForJsonSchema, PydanticUserError) as error:
+        schema = model.model_json_schema(mode=mode, schema_generator=generator)
+        json.dumps(schema, allow_nan=False)
+    except (PydanticInvalidForJsonSchema, PydanticUserError, ValueError, TypeError) as error:
         said = str(error).partition("\n")[0]
         raise ModelFolderError(
-            f"{_file_place(manifest)}: {model.__name__} has a type that JSON cannot carry: {said}."
+            f"{_file_place(manifest)}: {model.__name__} has what JSON cannot carry: {said}."
         ) from error
+    return schema
 
 
 def _example(

@@ -183,7 +183,11 @@ WRONG_TYPES = {
         model(
             types=TYPES.replace("text: str", "text: str\n    call: __import__('typing').Callable")
         ),
-        "Input has a type that JSON cannot carry: Cannot generate a JsonSchema for",
+        "Input has what JSON cannot carry: Cannot generate a JsonSchema for",
+    ),
+    "infinite": (
+        model(types=TYPES.replace("text: str", "text: float = float('inf')")),
+        "Input has what JSON cannot carry: Out of range float values",
     ),
     "syntax": (
         TYPES + "def broken(:\n    pass\n",
