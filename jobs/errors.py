@@ -57,6 +57,7 @@ CODES: dict[str, ErrorCode] = _table(
     ("queue_unavailable", "The queue cannot be reached", 503, True, "platform"),
     ("not_durable", "The job could not be stored durably", 503, True, "platform"),
     ("draining", "This server is stopping", 503, True, "platform"),
+    ("not_ready", "No worker is ready", 503, True, "platform"),
     ("internal_error", "An error of the server", 500, True, "platform"),
     ("invalid_output", "The model returned an invalid output", None, False, "model"),
     ("model_error", "The model raised an error", None, False, "model"),

@@ -9,9 +9,9 @@ from functools import partial
 from types import TracebackType
 from typing import Any, Self
 
-from jobs import scripts
+from jobs import keys, scripts
 from jobs.commit import GroupCommit
-from jobs.connection import RedisConnections
+from jobs.connection import RedisConnections, translated
 from jobs.errors import (
     NoSuchBatch,
     NoSuchJob,
@@ -22,7 +22,7 @@ from jobs.ids import new_batch_id, new_job_id, shard_of
 from jobs.job import Batch, Job, NewJob, Submitted, SubmittedBatch, job_from_row
 from jobs.listing import Listing, read_batch
 from jobs.policy import QueueOptions
-from jobs.shards import pick
+from jobs.shards import idempotency_digest, pick
 from jobs.submission import Entry, digest_of, entry_for, fresh, refuse
 from jobs.waiters import Waiters
 
@@ -142,6 +142,13 @@ class JobQueue:
         earlier = value.decode()
         found = await self.listing.all_of_batch(earlier, first.tenant)
         return SubmittedBatch(earlier, found, replayed=True)
+
+    async def has_key(self, tenant: str, model: str, key: str, shards: Sequence[int]) -> bool:
+        """Say whether an earlier request with this Idempotency-Key is still known."""
+        digest = idempotency_digest(tenant, model, key)
+        prefix = keys.shard_prefix(self._connections.namespace, pick(shards, digest))
+        with translated():
+            return bool(await self._connections.client.exists(f"{prefix}idem:{digest}"))
 
     async def get(self, identifier: str, tenant: str) -> Job:
         """Return a job; raises NoSuchJob, also for a job of another tenant."""
