@@ -101,13 +101,13 @@ quiet = dict(stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 process = subprocess.Popen(command.argv, pass_fds=command.inherit, **quiet)
 while not folder.socket.exists():
     pass
-print(process.pid, flush=True)
 os._exit(1)
 """
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
-    orphan = int(done.stdout)
-    with FolderLock(folder), pytest.raises(ProcessLookupError):
-        os.kill(orphan, 0)
+    subprocess.run([sys.executable, "-c", code], check=False)
+    with redis.Redis.from_url(folder.redis_url) as client:
+        assert client.ping()
+        with FolderLock(folder), pytest.raises(redis.ConnectionError):
+            client.ping()
 
 
 def test_the_stamp_remembers_who_wrote_the_data(folder: DataFolder) -> None:

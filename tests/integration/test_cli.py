@@ -1,0 +1,311 @@
+"""The commands against a small server on loopback: what they print, send and exit with."""
+
+from __future__ import annotations
+
+import io
+import json
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from headrace.cli import app
+from headrace.client import exchange
+
+Route = tuple[str, str]
+
+
+class FakeServer(ThreadingHTTPServer):
+    """Gives each route its answers in order, the last for ever; remembers what came."""
+
+    daemon_threads = True
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), Handler)
+        self.answers: dict[Route, list[tuple[int, Any]]] = {}
+        self.bodies: list[Any] = []
+        self.headers: list[dict[str, str]] = []
+        self.targets: list[str] = []
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.server_port}"
+
+    def on(self, method: str, path: str, *answers: tuple[int, Any]) -> None:
+        self.answers[method, path] = list(answers)
+
+
+class Handler(BaseHTTPRequestHandler):
+    server: FakeServer
+    protocol_version = "HTTP/1.1"
+
+    def answer(self) -> None:
+        length = int(self.headers.get("content-length") or 0)
+        content = self.rfile.read(length)
+        self.server.bodies.append(json.loads(content) if content else None)
+        self.server.headers.append({k.lower(): v for k, v in self.headers.items()})
+        self.server.targets.append(self.path)
+        answers = self.server.answers[self.command, self.path.partition("?")[0]]
+        status, body = answers.pop(0) if len(answers) > 1 else answers[0]
+        raw = b"" if body is None else json.dumps(body).encode()
+        self.send_response(status)
+        self.send_header("content-length", str(len(raw)))
+        self.end_headers()
+        self.wfile.write(raw)
+
+    do_GET = do_POST = do_DELETE = answer
+
+    def log_message(self, *_: object) -> None:
+        """Nothing in the tests' output."""
+
+
+@pytest.fixture
+def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeServer]:
+    fake = FakeServer()
+    thread = threading.Thread(target=fake.serve_forever, kwargs={"poll_interval": 0.01})
+    thread.start()
+    monkeypatch.setenv("HEADRACE_URL", fake.url)
+    monkeypatch.setattr(exchange, "_FIRST_PAUSE_S", 0.001)
+    yield fake
+    fake.shutdown()
+    fake.server_close()
+    thread.join()
+
+
+def headrace(*words: str, given: str | None = None) -> Result:
+    return CliRunner().invoke(app, list(words), input=given)
+
+
+def job(status: str = "queued", **members: Any) -> dict[str, Any]:
+    base = {"id": "job_1", "model": "echo", "version": "1", "status": status}
+    return base | {"priority": "normal", "created_at": "2026-01-01T00:00:00.000Z"} | members
+
+
+def problem(code: str, **members: Any) -> dict[str, Any]:
+    return {"code": code, "detail": "that is why", "retryable": False, **members}
+
+
+SUBMIT = ("POST", "/v1/models/echo/jobs")
+JOB = ("GET", "/v1/jobs/job_1")
+
+
+def test_submit_prints_the_id(server: FakeServer) -> None:
+    server.on(*SUBMIT, (202, job()))
+    done = headrace("submit", "echo", '{"a": 1}', "--priority", "high", "--deadline", "5")
+    assert (done.exit_code, done.stdout) == (0, "job_1 queued\n")
+    assert server.bodies == [{"input": {"a": 1}, "priority": "high", "deadline_s": 5.0}]
+
+
+def test_submit_takes_every_option(server: FakeServer) -> None:
+    server.on(*SUBMIT, (202, job()))
+    options = ["--timeout", "3", "--idempotency-key", "k", "--metadata", '{"m": 1}', "--json"]
+    done = headrace("submit", "echo", "1", *options, "--key", "hr_a_b")
+    assert json.loads(done.stdout) == job()
+    assert server.bodies == [{"input": 1, "timeout_s": 3.0, "metadata": {"m": 1}}]
+    assert server.headers[0]["idempotency-key"] == "k"
+    assert server.headers[0]["authorization"] == "Bearer hr_a_b"
+
+
+def test_submit_reads_standard_input_and_files(server: FakeServer, tmp_path: Path) -> None:
+    server.on(*SUBMIT, (202, job()))
+    (tmp_path / "input.json").write_text('{"b": "ä"}', encoding="utf-8")
+    assert headrace("submit", "echo", "-", given='{"a": 1}').exit_code == 0
+    assert headrace("submit", "echo", f"@{tmp_path / 'input.json'}").exit_code == 0
+    assert [body["input"] for body in server.bodies] == [{"a": 1}, {"b": "ä"}]
+
+
+@pytest.mark.parametrize("value", ["{a: 1}", "@/no/such/file", ""])
+def test_an_input_that_cannot_be_read_is_usage(server: FakeServer, value: str) -> None:
+    done = headrace("submit", "echo", value)
+    assert done.exit_code == 2
+    assert server.bodies == []
+
+
+def test_wait_prints_the_output(server: FakeServer) -> None:
+    server.on(*SUBMIT, (202, job()))
+    server.on(*JOB, (200, job("running")), (200, job("succeeded", output={"b": 2})))
+    done = headrace("submit", "echo", "1", "--wait")
+    assert (done.exit_code, json.loads(done.stdout)) == (0, {"b": 2})
+
+
+def test_a_job_that_failed_is_exit_1(server: FakeServer) -> None:
+    server.on(*SUBMIT, (202, job()))
+    server.on(*JOB, (200, job("failed", error=problem("model_error"))))
+    done = headrace("submit", "echo", "1", "--wait")
+    assert (done.exit_code, done.stdout) == (1, "")
+    assert "model_error that is why" in done.stderr
+    shown = headrace("submit", "echo", "1", "--wait", "--json")
+    assert (shown.exit_code, json.loads(shown.stdout)["status"]) == (1, "failed")
+
+
+def test_follow_tells_changes_once(server: FakeServer) -> None:
+    server.on(*SUBMIT, (202, job()))
+    half = {"fraction": 0.5, "message": "half"}
+    server.on(
+        *JOB,
+        (200, job("running")),
+        (200, job("running", progress=half)),
+        (200, job("running", progress=half)),
+        (200, job("succeeded", output=3)),
+    )
+    done = headrace("submit", "echo", "1", "--follow")
+    assert done.stdout == "3\n"
+    assert done.stderr.splitlines() == [
+        "job_1 queued",
+        "job_1 running",
+        "job_1 running 50% half",
+        "job_1 succeeded",
+    ]
+
+
+def test_a_refused_input_is_exit_2_and_names_the_fields(server: FakeServer) -> None:
+    wrong = [{"loc": ["body", "input", "n"], "msg": "should be an integer", "type": "int_type"}]
+    server.on(*SUBMIT, (422, problem("invalid_input", errors=wrong)))
+    done = headrace("submit", "echo", "1")
+    assert done.exit_code == 2
+    assert "invalid_input" in done.stderr
+    assert "body.input.n: should be an integer" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("status", "code"), [(503, "queue_unavailable"), (429, "rate_limited"), (500, "internal_error")]
+)
+def test_a_server_that_cannot_is_exit_3(server: FakeServer, status: int, code: str) -> None:
+    server.on(*SUBMIT, (status, problem(code)))
+    assert headrace("submit", "echo", "1").exit_code == 3
+
+
+def test_no_server_is_exit_3_and_names_the_address(server: FakeServer) -> None:
+    done = headrace("jobs", "ls", "--url", "http://127.0.0.1:9")
+    assert done.exit_code == 3
+    assert "no answer from http://127.0.0.1:9/v1/jobs" in done.stderr
+
+
+def test_jobs_ls(server: FakeServer) -> None:
+    pages = (200, {"data": [job()], "next_cursor": "c"}), (200, {"data": [job("running")]})
+    server.on("GET", "/v1/jobs", *pages)
+    done = headrace("jobs", "ls", "--model", "echo", "--status", "queued", "--batch", "bat_1")
+    assert done.exit_code == 0
+    lines = done.stdout.splitlines()
+    assert lines[1].split() == ["job_1", "echo@1", "queued", "normal", "2026-01-01T00:00:00.000Z"]
+    assert len(lines) == 3
+    assert server.targets[0] == "/v1/jobs?model=echo&status=queued&batch=bat_1&limit=50"
+
+
+def test_jobs_ls_limit_and_json(server: FakeServer) -> None:
+    server.on("GET", "/v1/jobs", (200, {"data": [job(), job()], "next_cursor": "c"}))
+    done = headrace("jobs", "ls", "--limit", "3", "--json")
+    assert json.loads(done.stdout) == [job()] * 3
+
+
+def test_jobs_get(server: FakeServer) -> None:
+    server.on(*JOB, (200, job(metadata={"a": 1}, output=None)))
+    done = headrace("jobs", "get", "job_1")
+    assert "id: job_1\n" in done.stdout
+    assert 'metadata: {"a": 1}\n' in done.stdout
+    assert "output" not in done.stdout
+    assert json.loads(headrace("jobs", "get", "job_1", "--json").stdout)["id"] == "job_1"
+
+
+def test_jobs_watch(server: FakeServer) -> None:
+    server.on(*JOB, (200, job("canceled", error=problem("canceled"))))
+    done = headrace("jobs", "watch", "job_1")
+    assert (done.exit_code, done.stderr.splitlines()[0]) == (1, "job_1 canceled")
+
+
+def test_jobs_cancel_retry_rm(server: FakeServer) -> None:
+    server.on("POST", "/v1/jobs/job_1/cancel", (200, job("canceling")))
+    server.on("POST", "/v1/jobs/job_1/retry", (202, job() | {"id": "job_2"}))
+    server.on("DELETE", "/v1/jobs/job_1", (204, None))
+    assert headrace("jobs", "cancel", "job_1").stdout == "job_1 canceling\n"
+    assert headrace("jobs", "retry", "job_1").stdout == "job_2 queued\n"
+    assert headrace("jobs", "rm", "job_1").exit_code == 0
+
+
+def test_a_conflict_is_exit_2(server: FakeServer) -> None:
+    server.on("POST", "/v1/jobs/job_1/cancel", (409, problem("not_cancelable")))
+    done = headrace("jobs", "cancel", "job_1")
+    assert done.exit_code == 2
+    assert "not_cancelable" in done.stderr
+
+
+def test_models(server: FakeServer) -> None:
+    card = {
+        "name": "echo",
+        "state": "ready",
+        "description": "Gives back.",
+        "queue": {"queued": 2, "running": 1},
+        "input_schema": {"type": "object"},
+    }
+    server.on("GET", "/v1/models", (200, {"data": [card]}))
+    server.on("GET", "/v1/models/echo", (200, card))
+    listed = headrace("models", "ls").stdout.splitlines()[1].split(maxsplit=4)
+    assert listed == ["echo", "ready", "2", "1", "Gives back."]
+    assert json.loads(headrace("models", "ls", "--json").stdout) == [card]
+    assert "description: Gives back.\n" in headrace("models", "show", "echo").stdout
+    assert json.loads(headrace("models", "show", "echo", "--json").stdout) == card
+
+
+def test_keys_are_made_listed_and_revoked(redis_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HEADRACE_REDIS_URL", redis_url)
+    made = headrace("keys", "create", "--role", "admin", "--tenant", "acme", "--name", "laptop")
+    secret = made.stdout.strip()
+    assert secret.startswith("hr_")
+    assert "role admin, tenant acme" in made.stderr
+    (listed,) = json.loads(headrace("keys", "ls", "--json").stdout)
+    assert (listed["role"], listed["tenant"], listed["name"]) == ("admin", "acme", "laptop")
+    assert "digest" not in listed
+    assert secret.split("_")[2] not in str(listed)
+    assert listed["id"] in headrace("keys", "ls").stdout
+    assert headrace("keys", "revoke", secret).exit_code == 0
+    (revoked,) = json.loads(headrace("keys", "ls", "--json").stdout)
+    assert revoked["revoked_at"]
+    assert headrace("keys", "revoke", "nobody").exit_code == 2
+    assert "key" in json.loads(headrace("keys", "create", "--json").stdout)
+
+
+def test_keys_refuse_what_is_wrong(redis_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HEADRACE_REDIS_URL", redis_url)
+    assert headrace("keys", "create", "--role", "king").exit_code == 2
+    assert headrace("keys", "create", "--tenant", "Bad Name").exit_code == 2
+
+
+def test_keys_without_redis_say_what_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("HEADRACE_REDIS_URL", raising=False)
+    monkeypatch.setenv("HEADRACE_DATA_DIR", str(tmp_path))
+    done = headrace("keys", "ls")
+    assert done.exit_code == 3
+    assert "start headrace up, or set HEADRACE_REDIS_URL" in done.stderr
+
+
+@pytest.mark.parametrize("words", [(), ("nothing",), ("submit",), ("jobs", "get")])
+def test_usage_is_exit_2(words: tuple[str, ...]) -> None:
+    assert headrace(*words).exit_code == 2
+
+
+def test_version_and_help() -> None:
+    assert headrace("--version").exit_code == 0
+    for words in ("up", "api", "worker", "submit", "jobs", "models", "keys"):
+        assert headrace(words, "--help").exit_code == 0
+
+
+def test_the_module_is_the_command() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "headrace", "submit"], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 2
+
+
+def test_printing_is_one_line_in_a_pipe(monkeypatch: pytest.MonkeyPatch) -> None:
+    from headrace.cli import printing
+
+    out = io.StringIO()
+    monkeypatch.setattr(sys, "stdout", out)
+    printing.print_json({"a": [1, 2]})
+    assert out.getvalue() == '{"a": [1, 2]}\n'
