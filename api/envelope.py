@@ -97,7 +97,12 @@ def list_of(inputs: CoreSchema) -> CoreSchema:
     return core_schema.list_schema(inputs, min_length=1, max_length=MAX_INPUTS)
 
 
-def as_json_schema(field: str, inputs: dict[str, Any], *, webhooks: bool) -> dict[str, Any]:
+def list_schema(inputs: dict[str, Any]) -> dict[str, Any]:
+    """Return the JSON Schema of a batch's inputs."""
+    return {"type": "array", "items": inputs, "minItems": 1, "maxItems": MAX_INPUTS}
+
+
+def as_json_schema(field: str, inputs: dict[str, Any], *, webhooks: bool = False) -> dict[str, Any]:
     """Return the JSON Schema of the same body, for the documentation."""
     seconds = {"type": "number", "exclusiveMinimum": 0, "maximum": MAX_SECONDS}
     properties: dict[str, Any] = {

@@ -15,6 +15,8 @@ import orjson
 
 from jobs.errors import MalformedRequest
 
+__all__ = ["MAX_DEPTH", "MalformedRequest", "check", "parse"]
+
 #: Containers inside one another; the outermost object counts as one.
 MAX_DEPTH = 32
 
