@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import os
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from typing import Any
 
 import httpx
 
-_EVERY_S = 1.0
+#: Often while models are still to come, so that they are told at once.
+_EVERY_S, _EAGERLY_S = 1.0, 0.2
 _LIMIT_S = 3.0
 
 
@@ -29,22 +31,26 @@ class ModelFigures:
 class Figures:
     """Asks the API once a second; an API that is away leaves the last answer."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, transport: httpx.AsyncBaseTransport | None = None) -> None:
         key = os.environ.get("HEADRACE_API_KEY")
         headers = {"authorization": f"Bearer {key}"} if key else {}
         self.models: tuple[ModelFigures, ...] = ()
         self.needs_key = False
         self.sends_key = key is not None
-        self._http = httpx.AsyncClient(base_url=url, headers=headers, timeout=_LIMIT_S)
+        self._http = httpx.AsyncClient(
+            base_url=url, headers=headers, timeout=_LIMIT_S, transport=transport
+        )
 
-    async def follow(self) -> None:
+    async def follow(self, expected: Collection[str]) -> None:
         """Ask again and again."""
         async with self._http:
             while True:
-                await self._ask()
-                await asyncio.sleep(_EVERY_S)
+                await self.ask()
+                ready = {model.name for model in self.models if model.state == "ready"}
+                await asyncio.sleep(_EVERY_S if ready.issuperset(expected) else _EAGERLY_S)
 
-    async def _ask(self) -> None:
+    async def ask(self) -> None:
+        """Read how the models stand now."""
         try:
             response = await self._http.get("/v1/models")
         except httpx.TransportError:

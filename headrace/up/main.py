@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine, Sequence
+from pathlib import Path
 from typing import Any
 
 from headrace.data_folder import FolderLock
@@ -14,7 +15,7 @@ from headrace.up.check import check_models
 from headrace.up.child import Child
 from headrace.up.commands import ServedModel, api_command, redis_command, worker_command
 from headrace.up.crew import Crew
-from headrace.up.figures import Figures
+from headrace.up.figures import Figures, ModelFigures
 from headrace.up.ports import base_url, claimable_port
 from headrace.up.screen import Row, Screen, View, curl_line, screen
 from headrace.up.stop import Stop
@@ -32,7 +33,8 @@ def run(settings: UpSettings, models: Sequence[ServedModel]) -> int:
         crew = _crew(settings, models, port, server, lock.fd)
         url = base_url(settings.api_host, port)
         stamp = (lambda: settings.folder.stamp(server)) if server else None
-        return asyncio.run(Household(crew, models, url).live(screen(), stamp))
+        household = Household(crew, models, url=url, logs=settings.folder.logs)
+        return asyncio.run(household.live(screen(), stamp))
 
 
 def _crew(
@@ -62,10 +64,11 @@ def _crew(
 class Household:
     """The crew, what is known about its models, and what a person is told of both."""
 
-    def __init__(self, crew: Crew, models: Sequence[ServedModel], url: str) -> None:
+    def __init__(self, crew: Crew, models: Sequence[ServedModel], *, url: str, logs: Path) -> None:
         self._crew = crew
         self._models = list(models)
         self._url = url
+        self._logs = logs
         self._figures = Figures(url)
         self._announced: set[str] = set()
 
@@ -73,12 +76,15 @@ class Household:
         """Start, stay until asked to stop, stop in order; return the exit code."""
         stop = Stop()
         with stop.on_signals(), shown:
+            shown.say(f"serving {self._url} (docs at {self._url}/docs), logs in {self._logs}")
             async with asyncio.TaskGroup() as group:
                 try:
                     drawing = group.create_task(self._draw(shown))
                     asides = [
                         group.create_task(self._crew.bound_logs()),
-                        group.create_task(self._figures.follow()),
+                        group.create_task(
+                            self._figures.follow([model.name for model in self._models])
+                        ),
                         group.create_task(_or_refuse(stop, check_models(self._models))),
                         group.create_task(_or_refuse(stop, self._start(group, redis_is_up))),
                     ]
@@ -127,10 +133,13 @@ class Household:
             if model.state != "ready" or model.name not in served - self._announced:
                 continue
             self._announced.add(model.name)
-            line = curl_line(
-                self._url, model.name, model.example, needs_key=self._figures.sends_key
-            )
-            shown.say(f"{model.name} is ready, try:\n{line}")
+            shown.say(f"{model.name} is ready, {self._how_to_try(model)}")
+
+    def _how_to_try(self, model: ModelFigures) -> str:
+        if model.example is None:
+            return f"its card is at {self._url}/v1/models/{model.name}"
+        needs_key = self._figures.sends_key
+        return f"try:\n{curl_line(self._url, model.name, model.example, needs_key=needs_key)}"
 
 
 async def _or_refuse(stop: Stop, work: Coroutine[Any, Any, None]) -> None:
