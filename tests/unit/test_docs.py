@@ -9,6 +9,8 @@ from api.settings import ApiSettings
 from headrace.settings import UpSettings
 from jobs.errors import CODES
 from jobs.states import TRANSITIONS, Status
+from telemetry.exposition import Exposition
+from telemetry.queue_figures import QueueCollector, QueueFigures
 from telemetry.settings import SETTINGS
 from worker.settings import WorkerSettings
 
@@ -106,3 +108,14 @@ def test_every_link_between_documents_leads_somewhere(page):
         assert linked.exists(), target
         if anchor:
             assert anchor in anchors(linked), target
+
+
+def test_every_metric_has_its_row_and_no_row_lacks_its_metric():
+    figures = QueueFigures(model="m", queued=0, running=0, workers_ready=0)
+    exposition = Exposition(QueueCollector(lambda: [figures]))
+    names = set()
+    for metric in exposition.registry.collect():
+        total = "_total" if metric.type == "counter" else ""
+        names.add(metric.name.removeprefix("headrace_") + total)
+    text = (DOCS / "metrics.md").read_text()
+    assert set(re.findall(r"^\| `(\w+)` \|", text, re.MULTILINE)) == names
