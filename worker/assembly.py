@@ -1,7 +1,7 @@
 """How settings and a model folder become the parts of one worker."""
 
-import hashlib
 import platform
+import secrets
 import time
 
 from jobs.connection import RedisConnections
@@ -20,13 +20,20 @@ from worker.wire import Load
 
 
 def default_name(settings: WorkerSettings, model: str) -> str:
-    """Host, model, device, and a mark of the data folder: its lock makes the name this worker's.
+    """Host, model, device, and a mark kept in the data folder, whose lock makes it this worker's.
 
-    The same after a restart, so that the life before is buried at once.
+    The same after a restart, so that the life before is buried at once; another for each data
+    folder, since two workers of one name would bury each other.
     """
-    mark = hashlib.blake2b(str(settings.data_dir.resolve()).encode(), digest_size=2).hexdigest()
-    parts = [platform.node() or "host", model, settings.device.replace(":", ""), mark]
-    return "-".join(parts)
+    file = settings.data_dir / "worker-id"
+    try:
+        mark = file.read_text(encoding="ascii").strip()
+    except FileNotFoundError:
+        mark = secrets.token_hex(3)
+        settings.data_dir.mkdir(parents=True, exist_ok=True)
+        file.write_text(f"{mark}\n", encoding="ascii")
+    host = platform.node() or "host"
+    return "-".join([host, model, settings.device.replace(":", ""), mark])
 
 
 def build_station(
@@ -58,6 +65,7 @@ def build_station(
             safe_sizes=dict(learned.learned.safe_sizes),
             max_result_bytes=settings.max_result_bytes,
             shards=shards,
+            log_format=settings.log_format,
         )
 
     return Station(

@@ -23,7 +23,14 @@ BEATS_PER_LIMIT = 5
 #: checks once that this Redis can keep the promise; what it returns could not be checked
 Verify = Callable[[], Awaitable[list[str]]]
 
+#: two burials within this time, although the beats went through, are another worker's doing
+TWIN_S = 60.0
+
 log = logs.get("worker.beats")
+
+
+class NameTaken(Exception):
+    """Two workers use one name and bury each other."""
 
 
 class Beats:
@@ -33,13 +40,15 @@ class Beats:
         self._station = station
         self._cancels = cancels
         self._verify: Verify | None = verify
+        self._beat_at = float("-inf")
+        self._buried_at = float("-inf")
 
     async def run(self) -> None:
-        """Register, then beat, until canceled."""
+        """Register, then beat, until the worker has left or is canceled."""
         station = self._station
         every_s = station.rules.beat_limit_s / BEATS_PER_LIMIT
         backoff = Backoff(0.1, every_s)
-        while True:
+        while not station.left:
             station.state_changed.clear()
             try:
                 if not station.registered:
@@ -72,9 +81,10 @@ class Beats:
         answer = await station.queue.beat(
             list(station.holding.jobs), state=ready.state, reason=ready.reason, stats=self._stats()
         )
-        if answer.buried:
+        if answer.buried and not station.left:
             self._buried()
-        else:
+        elif not answer.buried:
+            self._beat_at = station.clock()
             await self._reconcile(answer)
 
     def _stats(self) -> dict[str, str]:
@@ -105,6 +115,7 @@ class Beats:
         """Others have taken all that this life held; what still runs ends unrecorded."""
         station = self._station
         log.error("worker_was_buried", life=station.queue.life, held=len(station.holding.jobs))
+        self._refuse_twin()
         station.registered = False
         holding = station.holding
         gone = [held for held in holding.jobs.values() if held.phase not in LEAVING]
@@ -115,6 +126,17 @@ class Beats:
         if at_work and self._dear():
             station.engine.kill("buried")
         station.state_changed.set()
+
+    def _refuse_twin(self) -> None:
+        """Nobody buries a worker whose beats go through, but one that registers its name."""
+        now = self._station.clock()
+        if now - self._beat_at < self._station.rules.beat_limit_s:
+            if now - self._buried_at < TWIN_S:
+                raise NameTaken(
+                    f"Another worker uses the name {self._station.name}: each buries the other. "
+                    "Give each its own HEADRACE_WORKER_NAME."
+                )
+            self._buried_at = now
 
     def _dear(self) -> bool:
         """Whether what runs on the GPU for nothing takes longer than another load."""

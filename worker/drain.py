@@ -88,6 +88,7 @@ class Drain:
         return True
 
     async def _leave(self) -> bool:
+        self._station.left = True
         with contextlib.suppress(*TRANSIENT):
             await self._station.queue.leave()
             log.info("worker_left")

@@ -19,6 +19,7 @@ from telemetry.exposition import Exposition
 from telemetry.probes import ProbeServer
 from telemetry.settings import SettingsError
 from worker.assembly import build_station, default_name
+from worker.beats import NameTaken
 from worker.health import probes
 from worker.learned import LearnedFile
 from worker.life import Worker
@@ -55,7 +56,7 @@ def _serve_one(settings: WorkerSettings, manifest: Manifest) -> int:
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             clean = runner.run(serve(settings, manifest))
-    except* (AlreadyRunning, WrongRedis) as errors:
+    except* (AlreadyRunning, NameTaken, WrongRedis) as errors:
         _complain(errors.exceptions[0])
     return EXIT_DONE if clean else EXIT_FAILED
 
@@ -66,12 +67,12 @@ def _complain(error: BaseException) -> None:
 
 async def serve(settings: WorkerSettings, manifest: Manifest) -> bool:
     """Run one worker until it is told to stop; False if it could not end in order."""
-    name = settings.worker_name or default_name(settings, manifest.name)
-    logs.bind(worker=name, model=manifest.name, version=manifest.version)
     # What is entered last ends first: probes answer until the worker has ended, and the lock is
     # held until its engine is gone.
     async with AsyncExitStack() as stack:
         stack.enter_context(engine_lock(settings.data_dir, manifest.name, settings.device))
+        name = settings.worker_name or default_name(settings, manifest.name)
+        logs.bind(worker=name, model=manifest.name, version=manifest.version)
         connections = RedisConnections(
             settings.redis_url, namespace=settings.namespace, durability=settings.durability
         )

@@ -30,7 +30,7 @@ def outcome_of(
             detail = f"The output has {len(output)} bytes; the limit is {rules.max_result_bytes}."
             return _failed(job, "result_too_large", detail)
         return Outcome(job.id, job.token, "succeeded", output), ""
-    if error is None:
+    if error is None or error.get("code") == "canceled":
         return Outcome(job.id, job.token, "canceled"), "canceled"
     return _errored(job, error, rules, limits)
 

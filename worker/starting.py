@@ -2,7 +2,6 @@
 
 import asyncio
 import time
-from collections import deque
 
 from telemetry import logs
 from worker.backoff import TRANSIENT, Backoff
@@ -11,6 +10,9 @@ from worker.holding import Batch, Held, Phase
 from worker.returning import Returner
 from worker.station import Station
 from worker.wire import Formed, Go
+
+#: start calls in flight
+AT_A_TIME = 4
 
 log = logs.get("worker.starting")
 
@@ -22,26 +24,27 @@ class Starter:
         self._station = station
         self._returner = returner
         self._cancels = cancels
-        self._formed: deque[Formed] = deque()
-        self._asked = asyncio.Event()
+        self._formed: asyncio.Queue[Formed] = asyncio.Queue()
         self._queue_seconds = station.metrics.queue_seconds.labels(station.model)
 
     def formed(self, frame: Formed) -> None:
         """Take a formed batch into the queue of starts."""
-        self._formed.append(frame)
-        self._asked.set()
+        self._formed.put_nowait(frame)
 
     async def run(self) -> None:
-        """Start batches until canceled."""
+        """Start batches until canceled, several at a time: short ones would wait for each other."""
+        async with asyncio.TaskGroup() as group:
+            for _ in range(AT_A_TIME):
+                group.create_task(self._start_one_by_one())
+
+    async def _start_one_by_one(self) -> None:
         while True:
-            await self._asked.wait()
-            while self._formed:
-                await self._start(self._formed.popleft())
-            self._asked.clear()
+            await self._start(await self._formed.get())
 
     def engine_died(self) -> None:
         """What was formed is gone."""
-        self._formed.clear()
+        while not self._formed.empty():
+            self._formed.get_nowait()
 
     async def _start(self, frame: Formed) -> None:
         station = self._station

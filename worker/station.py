@@ -39,6 +39,8 @@ class Station:
     registered: bool = False
     #: no more claims: the worker is stopping
     quiet: bool = False
+    #: this life is ended in Redis, or about to be
+    left: bool = False
     #: jobs to run one by one, since an engine died on none that had been started
     careful: int = 0
     #: the device of the engine, once it has told
