@@ -1,6 +1,9 @@
 """What the documents say is what the code does."""
 
+import json
 import re
+import sys
+import types
 from pathlib import Path
 
 import pytest
@@ -9,6 +12,7 @@ from api.settings import ApiSettings
 from headrace.settings import UpSettings
 from jobs.errors import CODES
 from jobs.states import TRANSITIONS, Status
+from model_store.loader import load_folder
 from telemetry.exposition import Exposition
 from telemetry.queue_figures import QueueCollector, QueueFigures
 from telemetry.settings import SETTINGS
@@ -119,3 +123,31 @@ def test_every_metric_has_its_row_and_no_row_lacks_its_metric():
         names.add(metric.name.removeprefix("headrace_") + total)
     text = (DOCS / "metrics.md").read_text()
     assert set(re.findall(r"^\| `(\w+)` \|", text, re.MULTILINE)) == names
+
+
+def code(language, beginning):
+    blocks = re.findall(rf"```{language}\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+    [found] = [block for block in blocks if block.startswith(beginning)]
+    return found
+
+
+def test_the_model_in_the_readme_is_one(tmp_path, monkeypatch):
+    text = code("python", "# sentiment/model.py")
+    assert len([line for line in text.splitlines() if line.strip()]) <= 20
+    (tmp_path / "sentiment").mkdir()
+    (tmp_path / "sentiment" / "model.py").write_text(text)
+    answers = [{"label": "POSITIVE", "score": 0.99}]
+    library = types.ModuleType("transformers")
+    library.pipeline = lambda task, device: lambda texts: answers * len(texts)
+    monkeypatch.setitem(sys.modules, "transformers", library)
+    loaded = load_folder(tmp_path / "sentiment")
+    assert loaded.manifest.name == "sentiment"
+    assert loaded.limits.max_batch == 32
+    assert [loaded.Output.model_validate(answer).label for answer in answers] == ["POSITIVE"]
+
+
+def test_the_request_in_the_readme_fits_its_model():
+    sent = re.search(r"models/(\S+)/jobs.*?-d '(.*?)'", code("bash", "curl"), re.DOTALL)
+    model, body = sent.groups()
+    example = (ROOT / "examples" / model / "README.md").read_text()
+    assert json.dumps(json.loads(body)) in example
