@@ -1,0 +1,90 @@
+"""kill -9 in the middle of 2,000 jobs: the client's own ledger says that nothing was lost."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from .ledger import Ledger
+from .stack import MODELS, Api, Process, Stack, until
+
+JOBS = 2000
+
+
+class Victim:
+    """Everything that may be killed."""
+
+    def __init__(self, stack: Stack) -> None:
+        self.stack = stack
+        self.api: Api = stack.api(beat_limit_s="3")
+        self.worker: Process = self._worker()
+        self.api.ready("actor")
+
+    def _worker(self) -> Process:
+        return self.stack.worker(MODELS / "actor", beat_limit_s="3")
+
+    def kill_engine(self) -> None:
+        """The feeder is to start another."""
+        os.kill(self.worker.engine(), signal.SIGKILL)
+
+    def kill_feeder(self) -> None:
+        """Somebody else is to start another: here, the test."""
+        engine = self.worker.engine()
+        self.worker.kill()
+        until(lambda: not _alive(engine), 5, "the engine ends with its feeder")
+        self.worker = self._worker()
+
+    def kill_redis(self) -> None:
+        """Likewise."""
+        self.stack.redis.kill()
+        self.stack.redis.start()
+        until(self.stack.redis_answers)
+
+
+def _alive(pid: int) -> bool:
+    stat = Path(f"/proc/{pid}/stat")
+    return stat.exists() and stat.read_text().rsplit(")", 1)[1].split()[0] != "Z"
+
+
+KILLS: dict[str, Callable[[Victim], None]] = {
+    "engine": Victim.kill_engine,
+    "feeder": Victim.kill_feeder,
+    "redis-server": Victim.kill_redis,
+}
+
+
+@pytest.mark.parametrize("name", KILLS)
+def test_nothing_is_lost_and_each_job_has_one_outcome(own_stack: Stack, name: str) -> None:
+    victim = Victim(own_stack)
+    inputs = [{"name": str(number), "seconds": 0.002} for number in range(JOBS)]
+    ledger = Ledger(victim.api, "actor", inputs)
+    submitting = threading.Thread(target=ledger.submit_all)
+    submitting.start()
+    for share in (0.2, 0.5):
+        _until_done(ledger, int(JOBS * share))
+        _until_running(victim.api)
+        KILLS[name](victim)
+    submitting.join()
+    ledger.read_all()
+    verdict = ledger.verdict()
+    assert (verdict["accepted"], verdict["lost"], verdict["changed"]) == (JOBS, 0, 0), verdict
+    assert verdict["statuses"] == {"succeeded": JOBS}, verdict
+    names = {told["output"]["name"] for told in ledger.outcomes.values()}
+    assert names == {str(number) for number in range(JOBS)}
+
+
+def _until_done(ledger: Ledger, count: int) -> None:
+    def enough() -> bool:
+        ledger.read_once()
+        return ledger.done >= count
+
+    until(enough, 60, f"{count} jobs are done")
+
+
+def _until_running(api: Api) -> None:
+    until(lambda: api.call("GET", "/v1/models/actor/scale").json()["running"] >= 1, 10)

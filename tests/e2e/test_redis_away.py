@@ -1,0 +1,93 @@
+"""Redis goes away and comes back: the API says so, and nothing that was accepted is lost."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+import httpx
+import pytest
+
+from .problems import problem
+from .stack import EXAMPLES, MODELS, Api, Stack, until
+
+GIVEN = {"message": "x"}
+
+
+@pytest.fixture(scope="module")
+def stack() -> Iterator[Stack]:
+    """A stack whose Redis is killed and started again."""
+    with Stack() as started:
+        yield started
+
+
+@pytest.fixture(scope="module")
+def served(stack: Stack) -> Api:
+    """An API with a worker of echo and one of actor."""
+    api = stack.api()
+    stack.worker(EXAMPLES / "echo")
+    stack.worker(MODELS / "actor")
+    api.ready("echo", "actor")
+    return api
+
+
+@pytest.fixture
+def away(stack: Stack, served: Api) -> Iterator[Api]:
+    """The API while Redis is away."""
+    stack.redis.kill()
+    yield served
+    if not stack.redis_answers():
+        back(stack)
+    until(lambda: served.status("/healthz") == 200, 15)
+
+
+def back(stack: Stack) -> None:
+    """Start Redis again on its data."""
+    stack.redis.start()
+    until(stack.redis_answers)
+
+
+def test_every_route_says_503_and_when_to_come_back(away: Api) -> None:
+    began = time.monotonic()
+    problem(away.post("echo", GIVEN), 503, "queue_unavailable")
+    problem(away.call("GET", "/v1/jobs/job_" + "0" * 29), 503, "queue_unavailable")
+    problem(away.call("GET", "/v1/jobs"), 503, "queue_unavailable")
+    problem(away.call("POST", f"/v1/jobs/job_{'0' * 29}/cancel"), 503, "queue_unavailable")
+    assert away.status("/healthz") == 503
+    assert away.status("/livez") == 200
+    assert time.monotonic() - began < 10
+
+
+def test_submits_go_through_again_once_it_is_back(stack: Stack, away: Api) -> None:
+    problem(away.post("echo", GIVEN), 503, "queue_unavailable")
+    back(stack)
+    until(lambda: away.post("echo", GIVEN).status_code == 202, 10)
+    assert away.run("echo", GIVEN)["output"] == GIVEN
+
+
+def test_a_held_wait_outlives_an_outage(stack: Stack, served: Api) -> None:
+    job = served.submit("actor", {"seconds": 2})["id"]
+    served.reaches(job, "running")
+    with ThreadPoolExecutor(1) as pool:
+        held = pool.submit(served.call, "GET", f"/v1/jobs/{job}?wait=20")
+        time.sleep(0.3)
+        stack.redis.kill()
+        time.sleep(0.5)
+        back(stack)
+        answer: httpx.Response = held.result(30)
+    # Held to the end, or told that the queue is away: never a wrong state.
+    assert answer.status_code in (200, 503)
+    assert served.finished(job)["status"] == "succeeded"
+
+
+def test_a_result_made_while_it_is_away_is_stored_when_it_is_back(
+    stack: Stack, served: Api
+) -> None:
+    job = served.submit("actor", {"seconds": 1, "name": "kept"})["id"]
+    served.reaches(job, "running")
+    stack.redis.kill()
+    time.sleep(1.5)
+    back(stack)
+    ended = served.finished(job, 20)
+    assert (ended["status"], ended["attempt"], ended["output"]["name"]) == ("succeeded", 1, "kept")
