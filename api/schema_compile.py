@@ -7,7 +7,7 @@ What core cannot say (`not`, `if`, `contains`, several `allOf`, ...) is marked b
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, cast
 from urllib.parse import unquote
 
 from pydantic_core import CoreSchema, core_schema
@@ -26,6 +26,8 @@ from api.schema_words import (
 )
 
 _NULL = {"type": "null"}
+#: Written by classes that are not RootModels, and by references.
+_CLASSES = ("model", "enum", "dataclass", "typed-dict", "definition-ref")
 
 
 class InvalidSchema(ValueError):
@@ -227,7 +229,10 @@ def _either(choices: list[CoreSchema], *, nullable: bool) -> CoreSchema:
 def _root_model(inner: CoreSchema, node: Any, at: Pointer) -> CoreSchema:
     """Wrap a titled definition that is neither a model nor an Enum: a RootModel wrote it."""
     titled = isinstance(node, Mapping) and "title" in node and at[:-1] in (("$defs",),)
-    if not titled or inner["type"] in ("model", "enum", "definition-ref"):
+    said = cast("dict[str, Any]", inner)
+    while said.get("metadata", {}).get("named"):
+        said = said["schema"]
+    if not titled or said["type"] in _CLASSES:
         return inner
     made = type(class_name(at, node), (Instance,), {"__slots__": ()})
     return core_schema.model_schema(made, inner, root_model=True)

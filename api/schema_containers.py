@@ -67,6 +67,12 @@ def array(nodes: Nodes, node: Schema, at: Pointer) -> CoreSchema:
     return core_schema.list_schema(items, min_length=least, max_length=most)
 
 
+def _hashable(schema: Any) -> bool:
+    if schema["type"] == "tuple":
+        return all(map(_hashable, schema["items_schema"]))
+    return schema["type"] in _HASHABLE
+
+
 def _tuple(nodes: Nodes, node: Schema, at: Pointer) -> CoreSchema:
     prefix = node["prefixItems"]
     if node.get("minItems", 0) < len(prefix):

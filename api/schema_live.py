@@ -27,6 +27,8 @@ _ERROR_TYPES = frozenset(get_args(core_schema.ErrorType))
 _STRICT = frozenset(("str", "int", "float", "bool"))
 #: These need no strictness: they take from lists, dicts and scalars what they take from JSON.
 _SAME = frozenset(("any", "none", "literal", "enum", "definition-ref"))
+#: An enum of these also takes their text from Python objects.
+_NUMBERS = ("int", "float")
 #: Where the schemas inside each kind of container are kept.
 _INSIDE = {
     "list": ("items_schema",),
@@ -46,6 +48,8 @@ _INSIDE = {
 }
 #: Their names are those of their classes, whatever is inside.
 _NAMED = frozenset(("model", "dataclass", "typed-dict"))
+#: Keys that JSON and Python have alike.
+_KEYS = ("str", "literal")
 #: Leaves that contain other schemas.
 _REFERRING = frozenset(("json", "deque", "generator", "named-tuple"))
 _MANY = ("list", "set", "frozenset", "tuple", "dict")
@@ -68,14 +72,25 @@ class Live:
         kind = node["type"]
         if kind in _STRICT:
             return {**node, "strict": True}
-        if kind in _SAME:
+        if kind in _SAME and node.get("sub_type") not in _NUMBERS:
             return node
+        if node.get("metadata", {}).get("named"):
+            return self._unnamed(node)
         turned = self._turned(kind, node)
         if turned is None:
             return self._leaf(node)
         if self._fail_fast and kind in _MANY:
             turned["fail_fast"] = True
         return turned
+
+    def _unnamed(self, node: _Node) -> _Node:
+        """Drop what only gave a name: the author's own validator, which the engine runs."""
+        turned = self._turn(node["schema"])
+        if "ref" not in node:
+            return turned
+        if turned["type"] == "definition-ref":
+            turned = {"type": "json-or-python", "json_schema": turned, "python_schema": turned}
+        return {**turned, "ref": node["ref"]}
 
     def _turned(self, kind: str, node: _Node) -> _Node | None:
         """Return the container with its content turned, or None for what is no container."""
@@ -94,7 +109,7 @@ class Live:
             inside["fields"] = {name: self._turn(one) for name, one in node["fields"].items()}
         if kind == "dataclass-args":
             inside["fields"] = [self._turn(one) for one in node["fields"]]
-        if kind == "dict" and node["keys_schema"]["type"] not in ("str", "literal"):
+        if kind == "dict" and node["keys_schema"]["type"] not in _KEYS:
             inside["keys_schema"] = self._key(node["keys_schema"])
         return {**node, **inside}
 
@@ -118,9 +133,13 @@ class Live:
         if kind == "definition-ref":
             name = node["schema_ref"]
             return name not in seen and self._shows_leaf(self._by_ref[name], seen | {name})
-        if kind in _NAMED or kind in _STRICT or kind in _SAME:
+        if kind in _NAMED or kind in _STRICT:
             return False
+        if kind in _SAME:
+            return node.get("sub_type") in _NUMBERS
         if kind not in _INSIDE and kind not in ("tuple", "union", "tagged-union"):
+            return True
+        if kind == "dict" and node["keys_schema"]["type"] not in _KEYS:
             return True
         inner = list(node.get("items_schema", ())) if kind == "tuple" else []
         inner += node["choices"] if kind == "union" else []

@@ -44,8 +44,25 @@ _ENCODED: dict[Any, Any] = {
 def noted(nodes: Nodes, node: Schema, at: Pointer) -> CoreSchema | None:
     """Return the schema that the note of a node tells of, or None for a note not known here."""
     note = node[NOTE]
-    build = _BUILDERS.get(note.get("type"))
-    return cast("CoreSchema", build(nodes, node, note, at)) if build else None
+    build, wraps = _BUILDERS.get(note.get("type")), note.get("wrapped", ())
+    if build is None and not wraps:
+        return None
+    told = {name: one for name, one in note.items() if name != "wrapped"}
+    schema = build(nodes, node, told, at) if build else cast("_Built", nodes.unnoted(node, at))
+    for kind, name in wraps:
+        schema = _wrap(kind, name, schema)
+    return cast("CoreSchema", schema)
+
+
+def _wrap(kind: str, name: str, schema: _Built) -> _Built:
+    """Give a schema the name that an author's validator gave it; the engine alone runs that."""
+
+    def named(value: Any, *rest: Any) -> Any:
+        return value
+
+    named.__name__ = name
+    function = {"type": "no-info", "function": named}
+    return {"type": kind, "function": function, "schema": schema, "metadata": {"named": True}}
 
 
 def _value(nodes: Nodes, node: Schema, note: _Note, at: Pointer) -> _Built:
@@ -106,7 +123,14 @@ def _many(nodes: Nodes, node: Schema, note: _Note, at: Pointer) -> _Built:
     if note["type"] == "tuple":
         items = [listed.pop("items_schema")]
         return {**listed, "type": "tuple", "items_schema": items, "variadic_item_index": 0}
+    if listed["type"] == "tuple":
+        return {"type": note["type"], "max_length": 0}
     return {**listed, "type": note["type"]}
+
+
+def _enum(nodes: Nodes, node: Schema, note: _Note, at: Pointer) -> _Built:
+    made = schema_types.closed_set(list(node["enum"]), str(node.get("title", "Enum")))
+    return {**cast("_Built", made or nodes.unnoted(node, at)), **note}
 
 
 def _named_tuple(nodes: Nodes, node: Schema, note: _Note, at: Pointer) -> _Built:
@@ -187,11 +211,12 @@ def _model_of(nodes: Nodes, node: Schema, at: Pointer) -> tuple[_Built, _Built]:
 
 _BUILDERS: dict[Any, Callable[[Nodes, Schema, _Note, Pointer], _Built]] = {
     **dict.fromkeys(_VALUES, _value),
-    **dict.fromkeys(("deque", "frozenset", "generator", "tuple"), _many),
+    **dict.fromkeys(("deque", "frozenset", "generator", "set", "tuple"), _many),
     "bytes": _bytes,
     "complex": _complex,
     "dataclass": _dataclass,
     "dict": _dict,
+    "enum": _enum,
     "model": _model,
     "multi-host-url": _url,
     "named-tuple": _named_tuple,

@@ -63,7 +63,7 @@ FORMATS: dict[str, Any] = {
     "ipvanynetwork": IPvAnyNetwork,
     "name-email": NameEmail,
     "path": Path,
-    "regex": re.Pattern[str],
+    "regex": re.Pattern,
     "time": time,
     "uuid": UUID,
     **{

@@ -27,6 +27,7 @@ _ALWAYS: dict[str, tuple[str, ...]] = {
     "deque": (),
     "frozenset": (),
     "generator": (),
+    "set": (),
     "multi-host-url": ("max_length", "allowed_schemes", "host_required"),
     "typed-dict": (),
     "url": ("max_length", "allowed_schemes", "host_required"),
@@ -34,6 +35,7 @@ _ALWAYS: dict[str, tuple[str, ...]] = {
 _WHERE_GIVEN: dict[str, tuple[str, ...]] = {
     "date": (*_BOUNDS, "now_op"),
     "datetime": _MOMENT,
+    "enum": ("sub_type",),
     "str": ("strip_whitespace", "to_lower", "to_upper"),
     "time": (*_BOUNDS, "tz_constraint"),
     "timedelta": _BOUNDS,
@@ -65,6 +67,8 @@ class InputJsonSchema(GenerateJsonSchema):
         noters.update((kind, partial(_if_given, names)) for kind, names in _WHERE_GIVEN.items())
         for kind, noter in noters.items():
             methods[kind] = partial(self._noted, methods[kind], noter)
+        for kind in ("function-after", "function-before", "function-wrap"):
+            methods[kind] = partial(self._wrapped, methods[kind])
         return cast("dict[CoreSchemaOrFieldType, _Method]", methods)
 
     def _noted(
@@ -73,7 +77,17 @@ class InputJsonSchema(GenerateJsonSchema):
         written, note = write(schema), noter(schema)
         if schema["type"] == "bytes" and self._config.config_dict.keys() & _BYTES:
             note["val_json_bytes"] = self._config.val_json_bytes
-        return {**written, NOTE: note} if note else written
+        return {**written, NOTE: {**written.get(NOTE, {}), **note}} if note else written
+
+    def _wrapped(self, write: _Method, schema: _Node) -> JsonSchemaValue:
+        """Note the author's validators: their names are part of the places of errors in a union."""
+        written, function = write(schema), schema["function"]["function"]
+        name = getattr(function, "__name__", None)
+        if name is None or getattr(function, "__module__", "").partition(".")[0] == "pydantic":
+            return written
+        note = written.get(NOTE, {})
+        wraps = [*note.get("wrapped", []), [schema["type"], name]]
+        return {**written, NOTE: {**note, "wrapped": wraps}}
 
 
 def _of(names: tuple[str, ...], schema: _Node) -> dict[str, Any]:
