@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from pydantic import (
     AnyUrl,
     AwareDatetime,
@@ -191,3 +193,28 @@ def test_all_of_is_taken_together() -> None:
 
 def test_types_may_be_a_list() -> None:
     assert example_of({"type": ["null", "integer"], "minimum": 4}) == 4
+
+
+@given(
+    low=st.integers(-30, 30),
+    high=st.integers(-30, 30),
+    step=st.sampled_from([0.25, 1, 1.5, 2, 7]),
+    bounds=st.sampled_from(
+        [("minimum", "maximum"), ("exclusiveMinimum", "maximum"), ("minimum", "exclusiveMaximum")]
+    ),
+    kind=st.sampled_from(["integer", "number"]),
+)
+def test_a_number_is_found_where_there_is_one(
+    low: int, high: int, step: float, bounds: tuple[str, str], kind: str
+) -> None:
+    schema = {"type": kind, bounds[0]: low, bounds[1]: high, "multipleOf": step}
+    possible = [
+        each
+        for each in (quarter * 0.25 for quarter in range(-4 * 30, 4 * 30 + 1))
+        if (each > low or (each == low and bounds[0] == "minimum"))
+        and (each < high or (each == high and bounds[1] == "maximum"))
+        and each % step == 0
+        and (kind == "number" or each % 1 == 0)
+    ]
+    found = example_of(schema)
+    assert found in possible if possible else found is None
