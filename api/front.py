@@ -1,0 +1,197 @@
+"""What one API process holds while it serves: its connections, its live views, its background."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import itertools
+import random
+import uuid
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from prometheus_client import Counter
+
+from api.admission import Admission
+from api.auth import Doorkeeper
+from api.input_schema import SubmitValidator, Validators
+from api.load import LoadWatch
+from api.settings import ApiSettings
+from jobs.cards import CardEntry, CardWatch
+from jobs.connection import RedisConnections
+from jobs.errors import HeadraceError
+from jobs.keystore import KeyRing, KeyStore
+from jobs.overview import ModelOverview, overview
+from jobs.queue import JobQueue
+from jobs.shards import SHARDS
+from jobs.states import Priority
+from telemetry import logs
+from telemetry.metrics import Metrics
+from telemetry.queue_figures import QueueFigures
+
+#: How often the sweeps run and the figures are read; each process has its own moment.
+BEAT_S = 1.0
+
+log = logs.get(__name__)
+
+
+@dataclass(slots=True)
+class Front:
+    """Everything a handler may need; one per process, made by `opened`."""
+
+    settings: ApiSettings
+    connections: RedisConnections
+    queue: JobQueue
+    cards: CardWatch
+    ring: KeyRing
+    keys: KeyStore
+    loads: LoadWatch
+    admission: Admission
+    doorkeeper: Doorkeeper
+    validators: Validators
+    metrics: Metrics
+    #: The OpenAPI document and the revision of the cards that it tells of.
+    document: tuple[int, bytes] | None = None
+    draining: bool = False
+    #: Redis answered, can keep the promise, and has the keys of the keys file.
+    verified: bool = False
+    #: Names of background tasks that have ended with an error: this process is not alive.
+    broken: list[str] = field(default_factory=list)
+    _submitted: dict[tuple[str, Priority], Counter] = field(default_factory=dict)
+    _unused_shards: Any = field(default_factory=lambda: itertools.cycle(range(SHARDS)))
+
+    def drain(self) -> None:
+        """Let held requests go; from now on this process counts as leaving."""
+        self.draining = True
+        self.queue.drain()
+
+    def validator(self, entry: CardEntry) -> SubmitValidator:
+        """Return the compiled check of a card's input."""
+        return self.validators.get(entry.model, entry.version, entry.card["input_schema"])
+
+    def count_submitted(self, model: str, priority: Priority, count: int = 1) -> None:
+        """Count accepted jobs."""
+        counter = self._submitted.get((model, priority))
+        if counter is None:
+            counter = self.metrics.jobs_submitted.labels(model, priority.value)
+            self._submitted[model, priority] = counter
+        counter.inc(count)
+
+    async def verify(self) -> None:
+        """Check Redis once it answers, and seed the first keys; raises WrongRedis, BadKey."""
+        if self.verified:
+            return
+        for warning in await self.connections.verify():
+            log.warning("redis_unverified", detail=warning)
+        if self.settings.keys_file is not None:
+            await self.keys.seed(self.settings.keys_file)
+            await self.ring.refresh()
+        self.verified = True
+
+    async def sweep(self) -> None:
+        """Do what is due in every shard in use, and look at one more for jobs without a card."""
+        shards = {shard for model in self.cards.shards().values() for shard in model}
+        await self.queue.sweep([*sorted(shards), next(self._unused_shards)])
+
+    async def figures(self) -> list[QueueFigures] | None:
+        """Return what a scrape shows of every model; None while Redis is away."""
+        found = []
+        for model in self.cards.models():
+            try:
+                load = await self.loads.now(model)
+            except HeadraceError:
+                return None
+            found.append(
+                QueueFigures(
+                    model=model,
+                    queued=load.queued,
+                    running=load.running,
+                    workers_ready=load.ready,
+                    oldest_s=load.oldest_s,
+                    backlog_s=load.backlog_seconds,
+                )
+            )
+        return found if found or await self.connections.healthy() else None
+
+
+@contextlib.asynccontextmanager
+async def opened(settings: ApiSettings, metrics: Metrics) -> AsyncIterator[Front]:
+    """Connect, follow cards and keys, and sweep; the order of these blocks is that of closing."""
+    async with contextlib.AsyncExitStack() as stack:
+        connections = await stack.enter_async_context(
+            RedisConnections(
+                settings.redis_url, namespace=settings.namespace, durability=settings.durability
+            )
+        )
+        options = settings.queue_options()
+        queue = await stack.enter_async_context(
+            JobQueue(connections, options, process_id=uuid.uuid4().hex)
+        )
+        cards = await stack.enter_async_context(CardWatch(connections))
+        ring = await stack.enter_async_context(KeyRing(connections))
+
+        async def read(model: str) -> ModelOverview:
+            versions = [entry.version for entry in cards.versions(model)]
+            shards = cards.shards([model]).get(model, ())
+            return await overview(
+                connections, options, model=model, versions=versions, shards=shards
+            )
+
+        loads = LoadWatch(read)
+        front = Front(
+            settings=settings,
+            connections=connections,
+            queue=queue,
+            cards=cards,
+            ring=ring,
+            keys=KeyStore(connections),
+            loads=loads,
+            admission=Admission(connections, queue, loads),
+            doorkeeper=Doorkeeper(ring, may_be_open=settings.may_be_open),
+            validators=Validators(),
+            metrics=metrics,
+        )
+        async with _background(front):
+            yield front
+
+
+@contextlib.asynccontextmanager
+async def _background(front: Front) -> AsyncIterator[None]:
+    actions = {
+        "verify": front.verify,
+        "sweep": front.sweep,
+        "loads": front.loads.refresh,
+        "memory": front.admission.refresh,
+    }
+    tasks = [
+        asyncio.create_task(_repeat(name, action), name=name) for name, action in actions.items()
+    ]
+    for task in tasks:
+        task.add_done_callback(lambda ended: _note_end(front, ended))
+    try:
+        yield
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def _repeat(name: str, action: Callable[[], Awaitable[None]]) -> None:
+    away = False
+    while True:
+        try:
+            await action()
+            away = False
+        except HeadraceError as error:
+            if not away:
+                log.warning("background_paused", task=name, code=error.code, detail=error.detail)
+            away = True
+        await asyncio.sleep(BEAT_S * random.uniform(0.8, 1.2))
+
+
+def _note_end(front: Front, task: asyncio.Task[None]) -> None:
+    if task.cancelled():
+        return
+    front.broken.append(task.get_name())
+    log.critical("background_task_died", task=task.get_name(), exc_info=task.exception())

@@ -1,0 +1,67 @@
+"""How each model does, as this process knows it: about a second old at most."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Awaitable, Callable
+
+from jobs.overview import ModelOverview
+
+#: A model nobody asked about for this long is not read any more.
+_INTEREST_S = 60.0
+#: Older figures (Redis is away) are worse than none.
+_STALE_S = 5.0
+
+#: An autoscaler is asked for enough workers to clear the queue in this time.
+CLEAR_WITHIN_S = 60.0
+
+
+class LoadWatch:
+    """The overview of every model that requests are about."""
+
+    def __init__(self, read: Callable[[str], Awaitable[ModelOverview]]) -> None:
+        self._read = read
+        self._known: dict[str, tuple[float, ModelOverview]] = {}
+        self._asked: dict[str, float] = {}
+
+    def known(self, model: str) -> ModelOverview | None:
+        """Return the last figures, or None; from now on they are kept up to date."""
+        now = time.monotonic()
+        self._asked[model] = now
+        found = self._known.get(model)
+        if found is None or now - found[0] > _STALE_S:
+            return None
+        return found[1]
+
+    async def now(self, model: str) -> ModelOverview:
+        """Read a model's figures; raises QueueUnavailable."""
+        figures = await self._read(model)
+        self._known[model] = (time.monotonic(), figures)
+        return figures
+
+    async def refresh(self) -> None:
+        """Read every model that was asked about lately."""
+        now = time.monotonic()
+        for model, asked in list(self._asked.items()):
+            if now - asked > _INTEREST_S:
+                del self._asked[model]
+                self._known.pop(model, None)
+            else:
+                await self.now(model)
+
+
+def seconds_until_started(load: ModelOverview | None, ahead: int) -> float | None:
+    """Estimate when a job with `ahead` others before it starts; None while nobody knows."""
+    if load is None or load.seconds_per_job is None or load.ready == 0:
+        return None
+    return ahead * load.seconds_per_job / load.ready
+
+
+def wanted_workers(load: ModelOverview) -> int:
+    """Return how many workers would clear what is waiting within `CLEAR_WITHIN_S`."""
+    busy = load.queued + load.running
+    if busy == 0:
+        return 0
+    work_s = load.backlog_seconds * max(1, load.ready)
+    return min(busy, max(1, math.ceil(work_s / CLEAR_WITHIN_S)))

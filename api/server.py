@@ -1,0 +1,63 @@
+"""One HTTP server process: uvicorn, with a drain that lets held requests go first."""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+import socket
+from collections.abc import Generator
+
+import uvicorn
+
+from api.app import Application, create_app
+from api.settings import ApiSettings
+
+
+class DrainingServer(uvicorn.Server):
+    """A uvicorn server that drains its application before it waits for open requests."""
+
+    def __init__(self, config: uvicorn.Config, application: Application) -> None:
+        super().__init__(config)
+        self._application = application
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Answer held waits at once, then close as uvicorn does."""
+        self._application.drain()
+        await super().shutdown(sockets)
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Generator[None, None, None]:
+        """Take SIGTERM and SIGINT as the wish to end, which is no failure: the exit code is 0."""
+        # uvicorn raises the signal once more after its clean end, and so dies of it.
+        before = {sig: signal.signal(sig, self.handle_exit) for sig in STOP_SIGNALS}
+        try:
+            yield
+        finally:
+            for sig, handler in before.items():
+                signal.signal(sig, handler)
+
+
+STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
+
+
+def serve(settings: ApiSettings, listener: socket.socket) -> bool:
+    """Serve until a signal says stop; False when the application could not start."""
+    application = create_app(settings)
+    config = uvicorn.Config(
+        application,
+        loop="uvloop",
+        http="httptools",
+        ws="none",
+        lifespan="on",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        proxy_headers=False,
+        timeout_graceful_shutdown=max(1, int(settings.drain_s)),
+    )
+    server = DrainingServer(config, application)
+    try:
+        server.run(sockets=[listener])
+    except SystemExit:
+        return False
+    return server.started
