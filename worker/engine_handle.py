@@ -119,7 +119,10 @@ class EngineHandle:
         self.life += 1
         process = self._process = await EngineProcess.spawn(self._command)
         log.info("engine_spawned", engine_pid=process.pid, life=self.life)
-        process.send(self._load())
+        if self._stopping:
+            process.kill("worker_ends")
+        else:
+            process.send(self._load())
         exit_code = await process.listen(lambda frames: self._hear(frames, listener))
         served = self.state is EngineState.READY
         death = Death(_reason(exit_code, process.killed_for), _ordered(process), exit_code, served)

@@ -62,6 +62,8 @@ class Feeder:
             else:
                 self._rung = True
                 self._station.changed.set()
+                # The claim leaves before the next read of the bells: a client waits for it.
+                await asyncio.sleep(0)
 
     async def _room(self) -> Plan:
         """Wait until there is both room and reason for a claim."""

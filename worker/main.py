@@ -25,7 +25,7 @@ from worker.learned import LearnedFile
 from worker.life import Worker
 from worker.lock import AlreadyRunning, engine_lock
 from worker.settings import WorkerSettings
-from worker.several import run_several
+from worker.several import end_with, run_several
 
 EXIT_DONE, EXIT_FAILED, EXIT_USAGE = 0, 1, 2
 
@@ -36,7 +36,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Serve the model folders until told to stop; the exit code."""
     parser = argparse.ArgumentParser(prog="headrace worker", description="Serve model folders.")
     parser.add_argument("folders", nargs="+", metavar="DIR", help="a model folder")
-    folders: list[str] = parser.parse_args(arguments).folders
+    parser.add_argument("--child-of", type=int, help=argparse.SUPPRESS)
+    given = parser.parse_args(arguments)
+    folders: list[str] = given.folders
+    if given.child_of is not None:
+        end_with(given.child_of)
     try:
         settings = WorkerSettings.read()
         manifests = [read_manifest(folder) for folder in folders]

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import ctypes
 import os
 import signal
 import sys
@@ -9,6 +10,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from telemetry import logs
+
+PR_SET_PDEATHSIG = 1
 
 log = logs.get("worker.several")
 
@@ -34,7 +37,9 @@ async def _spawn(folder: Path, port: int | None, place: int) -> asyncio.subproce
         environ["HEADRACE_WORKER_PORT"] = str(port + place)
     # A group of its own: Ctrl-C reaches this process, which passes it on once.
     return await asyncio.create_subprocess_exec(
-        *(sys.executable, "-P", "-m", "worker", str(folder)), env=environ, start_new_session=True
+        *(sys.executable, "-P", "-m", "worker", str(folder), "--child-of", str(os.getpid())),
+        env=environ,
+        start_new_session=True,
     )
 
 
@@ -43,3 +48,11 @@ def _pass_on(children: Sequence[asyncio.subprocess.Process]) -> None:
         if child.returncode is None:
             with contextlib.suppress(ProcessLookupError):
                 child.send_signal(signal.SIGTERM)
+
+
+def end_with(parent: int) -> None:
+    """In a child: drain as soon as the parent has ended, however it did."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+    if os.getppid() != parent:
+        raise SystemExit(0)

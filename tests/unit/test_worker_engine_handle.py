@@ -1,0 +1,201 @@
+"""The engine's process as the feeder sees it, with a child that follows a script."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sys
+import textwrap
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+
+from worker.aftermath import Death
+from worker.engine_handle import EngineHandle, EngineState
+from worker.wire import Load, Loaded, Probe, ProbeOk, ToFeeder
+
+PREAMBLE = """
+import os, signal, socket, sys, time
+import msgspec
+from worker.channel import EngineChannel
+from worker.wire import *
+signal.signal(signal.SIGUSR1, lambda *_: print("stacks", file=sys.stderr, flush=True))
+channel = EngineChannel(socket.socket(fileno=int(sys.argv[-1])))
+(load,) = channel.receive()
+loaded = Loaded(b"{}", 0.1, 0, "cpu", 1, 0, 300, 5)
+"""
+
+
+class Listener:
+    """Keeps what it is told."""
+
+    def __init__(self) -> None:
+        self.frames: list[ToFeeder] = []
+        self.deaths: list[Death] = []
+        self.loads = 0
+
+    def heard(self, frames: list[ToFeeder]) -> None:
+        self.frames += frames
+
+    def loaded(self, loaded: Loaded) -> None:
+        self.loads += 1
+
+    def died(self, death: Death) -> None:
+        self.deaths.append(death)
+
+
+@pytest.fixture
+def child(tmp_path: Path) -> Callable[[str], list[str]]:
+    def write(script: str) -> list[str]:
+        file = tmp_path / "child.py"
+        file.write_text(PREAMBLE + textwrap.dedent(script))
+        return [sys.executable, "-P", str(file)]
+
+    return write
+
+
+@asynccontextmanager
+async def alive(command: list[str]) -> AsyncIterator[tuple[EngineHandle, Listener]]:
+    handle = EngineHandle(lambda: Load("/m", "m", "1"), command)
+    listener = Listener()
+    task = asyncio.create_task(handle.run(listener))
+    try:
+        yield handle, listener
+    finally:
+        await handle.stop(0.0)
+        await task
+
+
+async def until(ask: Callable[[], object], seconds: float = 10.0) -> None:
+    async with asyncio.timeout(seconds):
+        while not ask():  # noqa: ASYNC110 - what is waited for has no event
+            await asyncio.sleep(0.005)
+
+
+ECHO = """
+channel.send([loaded])
+while (frames := channel.receive()) is not None:
+    for frame in frames:
+        if isinstance(frame, Probe):
+            channel.send([ProbeOk(frame.number)])
+        if isinstance(frame, Stop):
+            sys.exit(0)
+"""
+
+
+async def test_frames_go_both_ways_and_a_stop_ends_it_in_order(child):
+    async with alive(child(ECHO)) as (handle, listener):
+        await until(lambda: handle.ready)
+        handle.send(Probe(1), Probe(2))
+        await until(lambda: len(listener.frames) == 3)
+        assert listener.frames[1:] == [ProbeOk(1), ProbeOk(2)]
+        await handle.stop(5.0)
+        await until(lambda: listener.deaths)
+    assert listener.deaths[0].exit_code == 0
+
+
+async def test_a_killed_engine_is_followed_by_another_at_once(child):
+    async with alive(child(ECHO)) as (handle, listener):
+        await until(lambda: handle.ready)
+        os.kill(handle.pid, signal.SIGKILL)
+        await until(lambda: listener.loads == 2)
+        assert listener.deaths == [Death("sigkill", ordered=False, exit_code=-9, served=True)]
+        assert handle.life == 2
+
+
+async def test_an_ordered_kill_dumps_the_stacks_and_is_named(child, capfd):
+    async with alive(child(ECHO)) as (handle, listener):
+        await until(lambda: handle.ready)
+        handle.kill("cancel")
+        handle.kill("timeout")
+        assert not handle.ready
+        await until(lambda: listener.loads == 2)
+        assert listener.deaths == [Death("cancel", ordered=True, exit_code=-9, served=True)]
+    assert "stacks" in capfd.readouterr().err
+
+
+async def test_what_an_engine_said_just_before_its_death_is_heard(child):
+    script = """
+    channel.send([loaded, *(ProbeOk(n) for n in range(2000))])
+    os.kill(os.getpid(), signal.SIGKILL)
+    """
+    async with alive(child(script)) as (_, listener):
+        await until(lambda: listener.deaths)
+        assert len([each for each in listener.frames if isinstance(each, ProbeOk)]) == 2000
+
+
+async def test_a_model_that_does_not_load_is_failed_with_its_reason_and_tried_again(child):
+    script = """
+    channel.send([LoadFailed("model_load_failed", "no such file")])
+    sys.exit(EXIT_LOAD_FAILED)
+    """
+    async with alive(child(script)) as (handle, listener):
+        await until(lambda: listener.deaths)
+        assert (handle.state, handle.reason) == (EngineState.FAILED, "no such file")
+        assert listener.deaths[0].reason == "load_failed"
+        await until(lambda: handle.life == 2)
+        assert handle.state is EngineState.FAILED
+
+
+async def test_an_engine_that_dies_while_it_loads_is_failed_too(child):
+    async with alive(child("os.kill(os.getpid(), signal.SIGKILL)")) as (handle, listener):
+        await until(lambda: listener.deaths)
+        assert handle.state is EngineState.FAILED
+        assert "sigkill" in handle.reason
+
+
+async def test_a_fatal_error_is_named(child):
+    script = """
+    channel.send([loaded])
+    channel.send([Fatal("illegal address")])
+    sys.exit(EXIT_FATAL)
+    """
+    async with alive(child(script)) as (_, listener):
+        await until(lambda: listener.deaths)
+        assert listener.deaths[0].reason == "fatal"
+
+
+async def test_an_engine_that_hangs_up_or_talks_nonsense_is_killed(child, monkeypatch):
+    monkeypatch.setattr("worker.engine_process.PARTING_S", 0.2)
+    script = """
+    channel.send([loaded])
+    os.write(channel.fileno(), b"\\xff\\xff\\xff\\xff nonsense")
+    time.sleep(60)
+    """
+    async with alive(child(script)) as (_, listener):
+        await until(lambda: listener.deaths)
+        assert listener.deaths[0].reason == "broken_stream"
+    hung_up = "channel.send([loaded])\nchannel._socket.close()\ntime.sleep(60)"
+    async with alive(child(hung_up)) as (_, listener):
+        await until(lambda: listener.deaths)
+        assert listener.deaths[0].reason == "hung_up"
+
+
+async def test_processes_that_the_engine_forked_go_with_it(child, tmp_path, monkeypatch):
+    monkeypatch.setattr("worker.engine_process.PARTING_S", 0.2)
+    note = tmp_path / "grandchild"
+    script = f"""
+    pid = os.fork()
+    if pid == 0:
+        time.sleep(60)
+        os._exit(0)
+    open({str(note)!r}, "w").write(str(pid))
+    channel.send([loaded])
+    time.sleep(60)
+    """
+    async with alive(child(script)) as (handle, listener):
+        await until(lambda: handle.ready)
+        handle.kill("cancel")
+        await until(lambda: listener.deaths)
+        grandchild = int(note.read_text())
+
+        def gone() -> bool:
+            try:
+                return Path(f"/proc/{grandchild}/stat").read_text().split()[2] == "Z"
+            except OSError:
+                return True
+
+        await until(gone)
