@@ -96,7 +96,8 @@ class Answers:
     def died(self, death: Death) -> None:
         """The engine is off the GPU: settle or hand back all that was there."""
         station = self._station
-        station.metrics.engine_restarts.labels(death.reason).inc()
+        if not station.quiet:
+            station.metrics.engine_restarts.labels(death.reason).inc()
         self._starter.engine_died()
         station.holding.forget_batches()
         after = judge(station.holding.jobs.values(), death)

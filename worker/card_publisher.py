@@ -2,9 +2,14 @@
 
 import asyncio
 
+import orjson
+
 from jobs.cards import CardStore
 from telemetry import logs
 from worker.backoff import TRANSIENT, Backoff
+
+#: the one member of a card that differs each time a model is loaded
+STAMP = "published_at"
 
 log = logs.get("worker.card_publisher")
 
@@ -17,12 +22,15 @@ class CardPublisher:
         self._model = model
         self._version = version
         self._card: bytes | None = None
+        self._published: dict[str, object] = {}
         self._given = asyncio.Event()
 
     def publish(self, card: bytes) -> None:
-        """Have this card published."""
-        self._card = card
-        self._given.set()
+        """Have this card published, unless it says nothing new."""
+        said = {name: value for name, value in orjson.loads(card).items() if name != STAMP}
+        if said != self._published:
+            self._card, self._published = card, said
+            self._given.set()
 
     async def run(self) -> None:
         """Publish what is given until canceled."""

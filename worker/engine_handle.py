@@ -24,6 +24,8 @@ from worker.wire import (
 )
 
 LONGEST_PAUSE_S = 60.0
+#: seconds between two looks at a process that the kernel does not let go
+STUCK_LOOK_S = 1.0
 
 log = logs.get("worker.engine_handle")
 
@@ -136,7 +138,9 @@ class EngineHandle:
         listener.died(death)
         if exit_code is None:
             self.state, self.reason = EngineState.FAILED, "the engine is stuck in the driver"
-            await process.gone()
+            # Another engine beside it would find no memory left on the GPU.
+            while not self._stopping and not await process.gone(STUCK_LOOK_S):
+                pass
         self._process = None
         return death
 
@@ -175,12 +179,9 @@ class EngineHandle:
         if process is None:
             return
         process.send(Stop())
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(grace_s):
-                await process.gone()
-                return
-        process.kill("worker_ends")
-        await process.gone()
+        if not await process.gone(grace_s):
+            process.kill("worker_ends")
+            await process.gone()
 
 
 def _reason(exit_code: int | None, killed_for: str | None) -> str:

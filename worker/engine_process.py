@@ -76,7 +76,7 @@ class EngineProcess:
             await asyncio.wait({reading, self._exited}, timeout=PARTING_S)
             if not self._exited.done():
                 self.kill("hung_up" if self.killed_for is None else self.killed_for)
-                await asyncio.wait({self._exited}, timeout=STUCK_S)
+                await self.gone()
         finally:
             reading.cancel()
             with contextlib.suppress(asyncio.CancelledError):
@@ -112,9 +112,10 @@ class EngineProcess:
             else:
                 self._process.send_signal(number)
 
-    async def gone(self) -> None:
-        """Wait until the kernel has let it go, however long that takes."""
-        await asyncio.wait({self._exited})
+    async def gone(self, limit_s: float = STUCK_S) -> bool:
+        """Wait until the kernel has let it go; False if it has not by then."""
+        await asyncio.wait({self._exited}, timeout=limit_s)
+        return self._exited.done()
 
     async def _bury(self) -> None:
         if self._killing is not None:

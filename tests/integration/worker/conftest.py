@@ -173,17 +173,31 @@ def quiet_logs() -> None:
     logs.configure("json", "test")
 
 
-@pytest.fixture
-async def rig(redis_url: str, tmp_path: Path) -> AsyncIterator[Rig]:
+@contextlib.asynccontextmanager
+async def rig_on(url: str, folder: Path) -> AsyncIterator[Rig]:
     async with (
-        RedisConnections(redis_url) as connections,
+        RedisConnections(url) as connections,
         JobQueue(connections, QueueOptions(), process_id="test") as queue,
     ):
-        rig = Rig(redis_url, tmp_path, queue)
+        rig = Rig(url, folder, queue)
         try:
             yield rig
         finally:
             await rig.close()
+
+
+@pytest.fixture
+async def rig(redis_url: str, tmp_path: Path) -> AsyncIterator[Rig]:
+    """On the session's Redis, emptied."""
+    async with rig_on(redis_url, tmp_path) as rig:
+        yield rig
+
+
+@pytest.fixture
+async def own_rig(own_redis: Any, tmp_path: Path) -> AsyncIterator[Rig]:
+    """On a Redis that the test may kill."""
+    async with rig_on(own_redis.url, tmp_path) as rig:
+        yield rig
 
 
 @pytest.fixture(name="until")

@@ -154,8 +154,8 @@ async def test_a_buried_worker_comes_back_under_a_new_life(rig):
 
 async def test_two_workers_of_one_name_end_with_a_word_for_it(rig, until):
     live = await rig.start(beat_limit_s=1)
-    await rig.bury("w1")
     life = live.station.queue.life
+    await rig.bury("w1")
     await until(lambda: live.station.queue.life != life, "a new life")
     await rig.bury("w1")
     with pytest.RaisesGroup(NameTaken):
