@@ -8,7 +8,6 @@ import msgspec
 from pydantic import HttpUrl, TypeAdapter
 from pydantic_core import CoreSchema, core_schema
 
-from api.schema_containers import Instance
 from jobs.states import Priority
 
 #: The most inputs in one batch.
@@ -86,10 +85,10 @@ def around(field: str, inputs: CoreSchema, *, webhooks: bool) -> CoreSchema:
     }
     if webhooks:
         options["webhook"] = _webhook()
-    fields = {field: core_schema.model_field(inputs)}
+    fields = {field: core_schema.typed_dict_field(inputs)}
     for name, schema in options.items():
         fields[name] = _optional(core_schema.nullable_schema(schema))
-    return _closed("Submit", fields)
+    return core_schema.typed_dict_schema(fields, extra_behavior="forbid")
 
 
 def list_of(inputs: CoreSchema) -> CoreSchema:
@@ -136,22 +135,14 @@ def as_json_schema(field: str, inputs: dict[str, Any], *, webhooks: bool = False
 
 def _webhook() -> CoreSchema:
     events = core_schema.list_schema(core_schema.literal_schema(list(EVENTS)), min_length=1)
-    return _closed(
-        "Webhook",
-        {
-            "url": core_schema.model_field(TypeAdapter(HttpUrl).core_schema),
-            "events": _optional(core_schema.nullable_schema(events)),
-            "secret": _optional(
-                core_schema.nullable_schema(core_schema.str_schema(min_length=1, strict=True))
-            ),
-        },
-    )
+    secret = core_schema.str_schema(min_length=1, strict=True)
+    fields = {
+        "url": core_schema.typed_dict_field(TypeAdapter(HttpUrl).core_schema),
+        "events": _optional(core_schema.nullable_schema(events)),
+        "secret": _optional(core_schema.nullable_schema(secret)),
+    }
+    return core_schema.typed_dict_schema(fields, extra_behavior="forbid")
 
 
-def _optional(schema: CoreSchema) -> core_schema.ModelField:
-    return core_schema.model_field(core_schema.with_default_schema(schema, default=None))
-
-
-def _closed(name: str, fields: dict[str, core_schema.ModelField]) -> CoreSchema:
-    inner = core_schema.model_fields_schema(fields, model_name=name, extra_behavior="forbid")
-    return core_schema.model_schema(type(name, (Instance,), {"__slots__": ()}), inner)
+def _optional(schema: CoreSchema) -> core_schema.TypedDictField:
+    return core_schema.typed_dict_field(schema, required=False)

@@ -43,9 +43,9 @@ class Compiler:
         self.definitions: list[CoreSchema] = []
         #: Places that core does not check.
         self.marks: set[Pointer] = set()
-        #: Unions, and references as (from, to): a mark inside a union's branch marks the union.
+        #: Unions, and where each `$ref` leads: a mark inside a union's branch marks the union.
         self.unions: set[Pointer] = set()
-        self.links: list[tuple[Pointer, Pointer]] = []
+        self.links: dict[Pointer, Pointer] = {}
 
     def compile(self) -> CoreSchema:
         """Return the core schema of the whole; recursion goes through `definitions`."""
@@ -86,8 +86,7 @@ class Compiler:
 
     def _reference(self, node: Schema, at: Pointer) -> CoreSchema:
         self.leave(node, BINDING | COMBINING | {"type"}, at)
-        target, found = self._resolve(node["$ref"])
-        self.links.append((at, target))
+        target, found = self._resolve(node, at)
         if target not in self._targets:
             # Set before the target is compiled: it may contain itself.
             name = self._targets[target] = f"d{len(self._targets)}"
@@ -97,17 +96,17 @@ class Compiler:
             self.definitions.append({**inner, "ref": name})  # type: ignore[typeddict-item]
         return core_schema.definition_reference_schema(self._targets[target])
 
-    def _resolve(self, reference: str) -> tuple[Pointer, Any]:
+    def _resolve(self, node: Schema, at: Pointer) -> tuple[Pointer, Any]:
         """Follow a `$ref`, and those that are nothing but a `$ref`, to a place and its schema."""
+        found: Any = node
         seen: set[Pointer] = set()
-        while True:
-            place, found = look_up(self._root, reference)
-            if place in seen:
-                raise InvalidSchema(f"$ref {reference!r} refers to itself")
+        while at not in seen:
+            seen.add(at)
+            place, found = look_up(self._root, found["$ref"])
+            self.links[at] = at = place
             if not isinstance(found, Mapping) or "$ref" not in found or set(found) - REF_AND_NOTES:
                 return place, found
-            seen.add(place)
-            reference = found["$ref"]
+        raise InvalidSchema(f"$ref {node['$ref']!r} refers to itself")
 
     def _all_of(self, node: Schema, at: Pointer) -> CoreSchema:
         rest = {keyword: value for keyword, value in node.items() if keyword != "allOf"}
@@ -130,7 +129,7 @@ class Compiler:
         key = node["discriminator"].get("propertyName")
         choices: dict[Any, CoreSchema] = {}
         for index, branch in enumerate(node["oneOf"]):
-            tags = self._tags(branch, key)
+            tags = self._tags(branch, key, (*at, "oneOf", index))
             if not tags or not choices.keys().isdisjoint(tags):
                 return None
             schema = self.node(branch, (*at, "oneOf", index))
@@ -138,17 +137,20 @@ class Compiler:
         self.unions.add((*at, "oneOf"))
         return core_schema.tagged_union_schema(choices, key)
 
-    def _tags(self, branch: Any, key: str) -> list[Any]:
+    def _tags(self, branch: Any, key: str, at: Pointer) -> list[Any]:
         """Return the values of the discriminating property that lead to this branch."""
+        if isinstance(branch, Mapping) and "$ref" in branch:
+            at, branch = self._resolve(branch, at)
         if not isinstance(branch, Mapping):
             return []
-        if "$ref" in branch:
-            branch = self._resolve(branch["$ref"])[1]
         if "oneOf" in branch:
-            return [tag for inner in branch["oneOf"] for tag in self._tags(inner, key)]
+            inner = enumerate(branch["oneOf"])
+            return [tag for i, one in inner for tag in self._tags(one, key, (*at, "oneOf", i))]
         said = branch.get("properties", {}).get(key, {})
-        if "$ref" in said:
-            said = self._resolve(said["$ref"])[1]
+        if isinstance(said, Mapping) and "$ref" in said:
+            said = self._resolve(said, (*at, "properties", key))[1]
+        if not isinstance(said, Mapping):
+            return []
         tags: list[Any] = said.get("enum", [said["const"]] if "const" in said else [])
         return tags
 

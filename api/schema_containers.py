@@ -8,7 +8,6 @@ from typing import Any, Protocol
 
 from pydantic_core import CoreSchema, core_schema
 
-from api import schema_types
 from api.schema_words import Pointer, Schema
 
 #: Types whose values can be members of a set.
@@ -130,23 +129,23 @@ def _field(nodes: Nodes, node: Any, at: Pointer, *, required: bool) -> core_sche
 
 
 def _dict(nodes: Nodes, node: Schema, at: Pointer) -> CoreSchema:
-    keys: CoreSchema = core_schema.str_schema()
     values, place = node.get("additionalProperties", True), (*at, "additionalProperties")
-    patterns = node.get("patternProperties", {})
+    patterns, keys = node.get("patternProperties", {}), {"type": "string"}
     if len(patterns) == 1 and node.get("additionalProperties", False) is False:
-        pattern, values = next(iter(patterns.items()))
-        place = (*at, "patternProperties", pattern)
-        keys = schema_types.string({"pattern": pattern})
+        # So Pydantic writes keys that must match; to JSON Schema other keys would be free.
+        keys["pattern"], values = next(iter(patterns.items()))
+        place = (*at, "patternProperties", keys["pattern"])
     elif patterns:
         nodes.leave(node, {"patternProperties", "additionalProperties"}, at)
         values = True
-    if isinstance(names := node.get("propertyNames"), Mapping):
-        typed = names if "$ref" in names or "enum" in names else {"type": "string", **names}
-        keys = nodes.node(typed, (*at, "propertyNames"))
+    names = node.get("propertyNames", {})
+    if isinstance(names, Mapping):
+        closed = "$ref" in names or "enum" in names or "const" in names
+        keys = dict(names) if closed else {**keys, **names}
     else:
         nodes.leave(node, {"propertyNames"}, at)
     return core_schema.dict_schema(
-        keys,
+        nodes.node(keys, (*at, "propertyNames")),
         nodes.node(values, place),
         min_length=node.get("minProperties"),
         max_length=node.get("maxProperties"),

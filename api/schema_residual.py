@@ -47,11 +47,13 @@ class Residual:
 
     def __init__(self, schema: Mapping[str, Any], compiled: Compiler) -> None:
         self._marks = marked_with_unions(compiled)
-        self._validator = (
-            jsonschema_rs.validator_for(dict(schema), validate_formats=True)
-            if self._marks
-            else None
-        )
+        self._links = compiled.links
+        self._validator: jsonschema_rs.Validator | None = None
+        if self._marks:
+            # The mask stands for the value in each message: a value may be as long as a body.
+            self._validator = jsonschema_rs.validator_for(
+                dict(schema), validate_formats=True, mask="this value"
+            )
 
     def __bool__(self) -> bool:
         return self._validator is not None
@@ -64,13 +66,20 @@ class Residual:
         return [
             line
             for error in self._validator.iter_errors(document)
-            if self._is_ours(tuple(error.schema_path))
+            if self._is_ours(error.evaluation_path)
             for line in lines_of(error, loc)
             if line["loc"] not in reported
         ]
 
-    def _is_ours(self, path: Pointer) -> bool:
-        return any(path[:length] in self._marks for length in range(len(path) + 1))
+    def _is_ours(self, path: Iterable[str | int]) -> bool:
+        """Walk from the top to the keyword that failed; references jump to where they lead."""
+        place: Pointer = ()
+        for part in path:
+            if place in self._marks:
+                return True
+            leads = self._links.get(place) if part == "$ref" else None
+            place = (*place, part) if leads is None else leads
+        return place in self._marks
 
 
 def marked_with_unions(compiled: Compiler) -> frozenset[Pointer]:
@@ -82,7 +91,7 @@ def marked_with_unions(compiled: Compiler) -> frozenset[Pointer]:
             return True
         return any(
             holds(target, seen | {target})
-            for source, target in compiled.links
+            for source, target in compiled.links.items()
             if source[: len(place)] == place and target not in seen
         )
 
