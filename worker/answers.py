@@ -16,6 +16,7 @@ from worker.starting import Starter
 from worker.station import Station
 from worker.wire import (
     Began,
+    Described,
     Done,
     Formed,
     Item,
@@ -51,6 +52,7 @@ class Answers:
         self._returner = returner
         self._publisher = publisher
         self._handlers: dict[type, Callable[[Any], None]] = {
+            Described: lambda frame: publisher.publish(frame.card, loaded=False),
             Formed: starter.formed,
             Began: self._began,
             Done: self._done,
@@ -89,7 +91,7 @@ class Answers:
         station.kernel_ran_at = station.heard_at = station.clock()
         station.metrics.weights_bytes.labels(station.model).set(loaded.weights_bytes)
         log.info("model_loaded", device=loaded.device, load_s=round(loaded.load_s, 3))
-        self._publisher.publish(loaded.card)
+        self._publisher.publish(loaded.card, loaded=True)
         station.changed.set()
         station.state_changed.set()
 

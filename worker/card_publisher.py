@@ -22,14 +22,16 @@ class CardPublisher:
         self._model = model
         self._version = version
         self._card: bytes | None = None
-        self._published: dict[str, object] = {}
+        self._loaded = False
         self._given = asyncio.Event()
+        self._published: dict[str, object] = {}
 
-    def publish(self, card: bytes) -> None:
+    def publish(self, card: bytes, *, loaded: bool) -> None:
         """Have this card published, unless it says nothing new."""
         said = {name: value for name, value in orjson.loads(card).items() if name != STAMP}
-        if said != self._published:
+        if said != self._published or (loaded and not self._loaded):
             self._card, self._published = card, said
+            self._loaded = self._loaded or loaded
             self._given.set()
 
     async def run(self) -> None:
@@ -38,13 +40,23 @@ class CardPublisher:
         while True:
             await self._given.wait()
             self._given.clear()
-            if self._card is None:
-                continue
             try:
-                await self._cards.publish(self._card, model=self._model, version=self._version)
+                await self._publish()
                 backoff.reset()
-                log.info("card_published")
             except TRANSIENT as error:
                 log.warning("card_not_published", why=error.detail)
                 await asyncio.sleep(backoff.next_s())
                 self._given.set()
+
+    async def _publish(self) -> None:
+        card, loaded = self._card, self._loaded
+        if card is None:
+            return
+        if not loaded:
+            # Submits to a model that is being loaded are accepted; but a new version gets the
+            # unpinned ones only once it has proved that it loads.
+            serving = (await self._cards.production()).get(self._model)
+            if serving not in (None, self._version):
+                return
+        await self._cards.publish(card, model=self._model, version=self._version)
+        log.info("card_published", loaded=loaded)

@@ -90,6 +90,12 @@ class Stop(Frame, frozen=True):
 # engine -> feeder
 
 
+class Described(Frame, frozen=True):
+    """What the model says of itself before its weights are there."""
+
+    card: bytes
+
+
 class Loaded(Frame, frozen=True):
     """Weights are in memory and the warm-up went through."""
 
@@ -185,7 +191,8 @@ class Fatal(Frame, frozen=True):
 
 ToEngine = Load | Jobs | Go | Drop | Cancel | Probe | Stop
 ToFeeder = (
-    Loaded
+    Described
+    | Loaded
     | LoadFailed
     | Formed
     | Began

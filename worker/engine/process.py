@@ -33,6 +33,7 @@ from worker.wire import (
     EXIT_FATAL,
     EXIT_LOAD_FAILED,
     EXIT_STOPPED,
+    Described,
     Fatal,
     Load,
     Loaded,
@@ -129,7 +130,7 @@ def serve(end: socket.socket) -> int:
 
 def _serve_model(load: Load, line: Line) -> None:
     began = monotonic()
-    model, context = _load(load)
+    model, context = _load(load, line.outbox)
     sizes = SafeSizes(load.safe_sizes, model.limits.max_batch)
     time = BatchTime()
     batcher = _batcher_of(model.limits, sizes, time)
@@ -162,10 +163,11 @@ def _serve_model(load: Load, line: Line) -> None:
     hands.close(None)
 
 
-def _load(load: Load) -> tuple[LoadedModel, LoadContext]:
+def _load(load: Load, outbox: Outbox) -> tuple[LoadedModel, LoadContext]:
     """Find the model and put its weights on the device."""
     devices.limit_threads(load.threads)
     model = load_folder(load.path)
+    outbox.send(Described(card_of(model, load.shards).to_json()))
     for warning in model.warnings:
         log.warning("model_could_be_better", detail=warning)
     try:
