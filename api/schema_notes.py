@@ -10,7 +10,9 @@ from typing import Annotated, Any, cast
 from pydantic import (
     AnyUrl,
     Base64Bytes,
+    Base64Str,
     Base64UrlBytes,
+    Base64UrlStr,
     ByteSize,
     Field,
     SecretBytes,
@@ -92,6 +94,11 @@ def _bytes(nodes: Nodes, node: Schema, note: _Note, at: Pointer) -> _Built:
         return cast("_Built", encoded)
     config = {"val_json_bytes": note.get("val_json_bytes", "utf8")}
     return {"type": "bytes", **words, "metadata": {"config": config}}
+
+
+def _encoded_string(nodes: Nodes, node: Schema, note: _Note, at: Pointer) -> _Built:
+    encoded = Base64UrlStr if node.get("format") == "base64url" else Base64Str
+    return cast("_Built", TypeAdapter(encoded).core_schema)
 
 
 def _url(nodes: Nodes, node: Schema, note: _Note, at: Pointer) -> _Built:
@@ -216,6 +223,7 @@ _BUILDERS: dict[Any, Callable[[Nodes, Schema, _Note, Pointer], _Built]] = {
     "complex": _complex,
     "dataclass": _dataclass,
     "dict": _dict,
+    "encoded-str": _encoded_string,
     "enum": _enum,
     "model": _model,
     "multi-host-url": _url,

@@ -22,8 +22,8 @@ from uuid import UUID
 
 from pydantic import (
     AnyUrl,
-    Base64Str,
-    Base64UrlStr,
+    Base64Bytes,
+    Base64UrlBytes,
     EmailStr,
     Field,
     HttpUrl,
@@ -43,8 +43,8 @@ from api.schema_words import Schema
 #: A format that Pydantic writes, and the type that writes it. A file or folder need not exist on
 #: the machine of the API, so their formats are paths.
 FORMATS: dict[str, Any] = {
-    "base64": Base64Str,
-    "base64url": Base64UrlStr,
+    "base64": Base64Bytes,
+    "base64url": Base64UrlBytes,
     "binary": bytes,
     "date": date,
     "date-time": datetime,

@@ -83,9 +83,13 @@ class InputJsonSchema(GenerateJsonSchema):
         """Note the author's validators: their names are part of the places of errors in a union."""
         written, function = write(schema), schema["function"]["function"]
         name = getattr(function, "__name__", None)
-        if name is None or getattr(function, "__module__", "").partition(".")[0] == "pydantic":
-            return written
         note = written.get(NOTE, {})
+        if getattr(function, "__module__", "").partition(".")[0] == "pydantic":
+            # Base64Str: text that the encoded bytes of the same format need not be.
+            encoded = {"type": "encoded-str"} if name == "decode_str" else {}
+            return {**written, NOTE: encoded} if encoded else written
+        if name is None:
+            return written
         wraps = [*note.get("wrapped", []), [schema["type"], name]]
         return {**written, NOTE: {**note, "wrapped": wraps}}
 

@@ -16,7 +16,11 @@ from referencing.jsonschema import DRAFT202012
 
 from api import openapi
 from api.app import create_app
+from api.schemas import job_bytes
 from api.settings import ApiSettings
+from jobs.errors import problem
+from jobs.job import Job
+from jobs.states import Priority, Status
 from model_store.json_schema import InputJsonSchema
 
 
@@ -113,6 +117,26 @@ def test_the_bodies_say_what_is_taken(document: dict[str, Any]) -> None:
 def test_the_job_is_typed(document: dict[str, Any]) -> None:
     properties = document["components"]["schemas"]["embed.Job"]["allOf"][1]["properties"]
     assert {"$ref": "#/components/schemas/embed.Output"} in properties["output"]["anyOf"]
+
+
+def test_jobs_are_as_described(document: dict[str, Any]) -> None:
+    job = Job(
+        id="job_01i01k82a16m7e2q8kp9jnld5hk6h",
+        model="embed",
+        version="1",
+        tenant="default",
+        status=Status.FAILED,
+        priority=Priority.LOW,
+        input=b'{"text": "a"}',
+        error=json.dumps(problem("model_error", "It broke.")).encode(),
+        created_at=1_795_373_963_977,
+        timeout_s=300.0,
+    )
+    for component in ("Job", "embed.Job"):
+        check = validator_of(document, component)
+        assert [
+            error.message for error in check.iter_errors(json.loads(job_bytes(job, None)))
+        ] == []
 
 
 def test_definitions_of_one_name_stay_apart() -> None:
