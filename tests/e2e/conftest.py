@@ -23,7 +23,7 @@ def shared() -> Iterator[Api]:
     with Stack() as stack:
         api = stack.api()
         for model in (EXAMPLES / "echo", MODELS / "actor", MODELS / "kinds"):
-            stack.worker(model)
+            stack.worker(model, cancel_grace_s="3")
         api.ready("echo", "actor", "kinds")
         yield api
 

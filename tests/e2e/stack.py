@@ -151,7 +151,8 @@ class Stack:
             client.close()
         for process in reversed(self._processes):
             process.kill()
-        shutil.rmtree(self.folder)
+        if "KEEP_E2E_LOGS" not in os.environ:
+            shutil.rmtree(self.folder)
 
     def _redis_command(self) -> list[str]:
         command = [find_server().path, "--port", "0", "--unixsocket", f"{self.folder}/r.sock"]
