@@ -154,10 +154,14 @@ class Validators:
         """Return the validator of a card; a card that changed is compiled anew."""
         key = (model, version)
         kept = self._kept.get(key)
-        if kept is not None and (kept[0] is schema or kept[0] == schema):
+        if kept is not None and kept[0] is schema:
             self._kept.move_to_end(key)
             return kept[1]
-        made = compile(schema, webhooks=self._webhooks)
+        if kept is not None and kept[0] == schema:
+            # The same card, read again: from now on it is known by this object.
+            made = kept[1]
+        else:
+            made = compile(schema, webhooks=self._webhooks)
         self._kept[key] = (schema, made)
         self._kept.move_to_end(key)
         while len(self._kept) > self._limit:
