@@ -2,21 +2,21 @@
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from enum import Enum, auto
+from enum import IntEnum
 
 from jobs.worker_queue import Claimed
 
 
-class Phase(Enum):
-    """How far a held job is."""
+class Phase(IntEnum):
+    """How far a held job is; a number, since counts are kept by it for each step of each job."""
 
-    ASIDE = auto()  # claimed, waits until the engine is empty, then runs alone
-    FED = auto()  # at the engine, not started
-    STARTING = auto()  # in a batch whose start Redis has not answered
-    STARTED = auto()  # running for the world, allowed onto the GPU
-    ON_GPU = auto()  # predict has begun
-    SETTLING = auto()  # its outcome waits until Redis has it
-    RETURNING = auto()  # its hand-back waits until Redis has it
+    ASIDE = 0  # claimed, waits until the engine is empty, then runs alone
+    FED = 1  # at the engine, not started
+    STARTING = 2  # in a batch whose start Redis has not answered
+    STARTED = 3  # running for the world, allowed onto the GPU
+    ON_GPU = 4  # predict has begun
+    SETTLING = 5  # its outcome waits until Redis has it
+    RETURNING = 6  # its hand-back waits until Redis has it
 
 
 UNSTARTED = (Phase.ASIDE, Phase.FED, Phase.STARTING)
@@ -65,7 +65,7 @@ class Holding:
 
     jobs: dict[str, Held] = field(default_factory=dict)
     batches: dict[int, Batch] = field(default_factory=dict)
-    counts: dict[Phase, int] = field(default_factory=lambda: dict.fromkeys(Phase, 0))
+    counts: list[int] = field(default_factory=lambda: [0] * len(Phase))
     bytes: int = 0
     #: the batch whose predict runs now
     on_gpu: Batch | None = None

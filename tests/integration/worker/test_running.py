@@ -31,7 +31,7 @@ async def test_many_jobs_end_once_each_with_their_own_output(rig):
     assert max(job.batch_size for job in jobs) > 1
     assert not live.station.holding.jobs
     assert live.station.holding.bytes == 0
-    assert not any(live.station.holding.counts.values())
+    assert not any(live.station.holding.counts)
     assert not live.station.holding.batches
 
 
