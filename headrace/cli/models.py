@@ -50,5 +50,5 @@ def show(
         print_json(card)
         return
     for name, value in card.items():
-        if value is not None:
+        if value not in (None, ""):
             print(f"{name}: {value if isinstance(value, str) else json.dumps(value, indent=2)}")

@@ -62,10 +62,12 @@ class Figures:
 
 def _figures(card: dict[str, Any]) -> ModelFigures:
     queue = card.get("queue") or {}
+    state = str(card.get("state", ""))
     return ModelFigures(
         name=str(card["name"]),
-        state=str(card.get("state", "")),
-        reason=str(card.get("reason") or ""),
+        state=state,
+        # That a cold model has no worker, the state says; why it failed or is not ready does not.
+        reason="" if state == "cold" else str(card.get("reason") or ""),
         queued=int(queue.get("queued") or 0),
         running=int(queue.get("running") or 0),
         workers=sum(worker.get("state") == "ready" for worker in card.get("workers") or ()),
