@@ -22,6 +22,7 @@ TO_ENGINE = [
     wire.Stop(),
 ]
 TO_FEEDER = [
+    wire.Described(b"{}"),
     wire.Loaded(b"{}", 1.5, 2**33, "cuda:0", 32, 2.5, 300.0, 5.0),
     wire.LoadFailed("model_load_failed", "no class Model"),
     wire.Formed(7, ["job_1"]),
