@@ -85,7 +85,7 @@ class Compiler:
         return core_schema.any_schema()
 
     def _reference(self, node: Schema, at: Pointer) -> CoreSchema:
-        self.leave(node, BINDING | COMBINING | {"type"}, at)
+        self.leave(node, {*BINDING, *COMBINING, "type"}, at)
         target, found = self._resolve(node, at)
         if target not in self._targets:
             # Set before the target is compiled: it may contain itself.
@@ -93,7 +93,7 @@ class Compiler:
             inner = _root_model(self.node(found, target, defined=True), found, target)
             if inner["type"] == "definition-ref":
                 inner = core_schema.json_or_python_schema(inner, inner)
-            self.definitions.append({**inner, "ref": name})  # type: ignore[typeddict-item]
+            self.definitions.append({**inner, "ref": name})
         return core_schema.definition_reference_schema(self._targets[target])
 
     def _resolve(self, node: Schema, at: Pointer) -> tuple[Pointer, Any]:

@@ -150,7 +150,7 @@ class Live:
     def _leaf(self, node: _Node) -> _Node:
         """Check a value of any other type as the JSON that it was."""
         written = self._whole(node) if node["type"] in _REFERRING else cast("CoreSchema", node)
-        config = core_schema.CoreConfig(**(node.get("metadata", {}).get("config") or {}))
+        config = node.get("metadata", {}).get("config") or core_schema.CoreConfig()
         check = SchemaValidator(written, config).validate_json
 
         def validate(value: Any) -> Any:

@@ -107,7 +107,7 @@ def _url(nodes: Nodes, node: Schema, note: _Note, at: Pointer) -> _Built:
     more = [] if longest in (None, note.get("max_length")) else [Field(max_length=longest)]
     if note["type"] == "multi-host-url":
         return {"type": "multi-host-url", **words}
-    constrained = Annotated[(AnyUrl, UrlConstraints(**words), *more)]  # type: ignore[valid-type]
+    constrained: Any = Annotated[(AnyUrl, UrlConstraints(**words), *more)]
     return cast("_Built", TypeAdapter(constrained).core_schema)
 
 

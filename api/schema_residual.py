@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, cast
 
 import jsonschema_rs
 from jsonschema_rs import ValidationError
@@ -103,7 +103,7 @@ def marked_with_unions(compiled: Compiler) -> frozenset[Pointer]:
 def lines_of(error: ValidationError, loc: Loc) -> list[Line]:
     """Return the error as Pydantic would report it; one line for each property it is about."""
     keyword, facts = error.kind.name, error.kind.as_dict()
-    place, value = (*loc, *error.instance_path), error.instance
+    place, value = (*loc, *error.instance_path), cast("Any", error.instance)
     if keyword == "required":
         return [_known("missing", (*place, facts["property"]), value)]
     if keyword in ("additionalProperties", "unevaluatedProperties"):

@@ -67,8 +67,7 @@ FORMATS: dict[str, Any] = {
     "time": time,
     "uuid": UUID,
     **{
-        f"uuid{version}": Annotated[UUID, UuidVersion(version)]  # type: ignore[arg-type]
-        for version in (1, 3, 4, 5, 6, 7, 8)
+        f"uuid{version}": Annotated[UUID, UuidVersion(version)] for version in (1, 3, 4, 5, 6, 7, 8)
     },
 }
 
@@ -116,7 +115,7 @@ def asserts_format(node: Schema) -> bool:
 
 def integer(node: Schema) -> CoreSchema:
     """Return the schema of an integer; bounds that are not whole are moved to the next that is."""
-    words: dict[str, int] = {}
+    words: dict[str, Any] = {}
     for theirs, ours in _NUMBER_WORDS.items():
         if theirs in node and not (ours == "multiple_of" and node[theirs] % 1):
             up = theirs in ("minimum", "exclusiveMaximum")
@@ -167,7 +166,7 @@ def _uri(words: Mapping[str, Any]) -> CoreSchema | None:
 def adapted(python_type: Any, words: tuple[tuple[str, Any], ...]) -> CoreSchema | None:
     """Return the schema of a Python type with constraints, if it can have them."""
     try:
-        constrained = Annotated[python_type, Field(**dict(words))] if words else python_type
+        constrained: Any = Annotated[python_type, Field(**dict(words))] if words else python_type
         return TypeAdapter(constrained).core_schema
     except (PydanticUserError, SchemaError, TypeError):
         # Pydantic has no such constraint on this type: JSON Schema's own rules are left to hold.
