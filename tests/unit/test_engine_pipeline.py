@@ -13,10 +13,11 @@ from worker.wire import EngineJob, Formed
 class Line:
     """A pipeline, what it asked and what it launched."""
 
-    def __init__(self, max_batch=1, seconds=1.0):
+    def __init__(self, max_batch=1, seconds=1.0, known=10):
         self.asked, self.launched = [], []
         self.time = BatchTime()
-        self.time.learn(1, seconds)
+        for _ in range(known):
+            self.time.learn(1, seconds)
         batcher = Batcher(SafeSizes({}, max_batch), self.time, max_batch=max_batch)
         self.pipeline = Pipeline(batcher, self.time, self, self.launched.append)
 
@@ -60,14 +61,31 @@ def test_the_next_batch_is_asked_for_shortly_before_the_device_is_free():
     assert [each.ids for each in line.asked] == [["a"], ["b"]]
 
 
-def test_a_batch_that_takes_longer_than_expected_has_its_next_waiting():
+def test_behind_a_batch_that_overran_nothing_is_started_until_it_ends():
     line = Line()
     line.add("a", "b")
     line.step()
     line.pipeline.go(1, ["a"], 0.001)
     line.begin(0, 0.01)
     assert line.step(50.0) == NEVER
-    assert len(line.asked) == 2
+    assert len(line.asked) == 1
+    line.pipeline.ended(line.launched[0], 50.0)
+    line.step(50.1)
+    assert [each.ids for each in line.asked] == [["a"], ["b"]]
+
+
+def test_while_batches_surprise_none_is_started_behind_another():
+    line = Line(seconds=0.005, known=1)
+    line.add("a", "b", "c")
+    line.step()
+    line.step()
+    assert [each.ids for each in line.asked] == [["a"]]
+    line.pipeline.go(1, ["a"], 0.001)
+    line.begin(0, 0.01)
+    line.step(0.0149)
+    assert len(line.asked) == 1
+    line.pipeline.ended(line.launched[0], 2.5)
+    assert not line.time.trusted
 
 
 def test_short_full_batches_are_asked_for_together_and_part_full_ones_wait():
@@ -90,7 +108,7 @@ def test_what_may_not_run_is_forgotten():
     [batch] = line.launched
     assert (batch.ids, batch.left) == (["b"], 1)
     line.begin(0, 0.1)
-    line.step(5.0)
+    line.step(1.1)
     assert line.pipeline.go(2, [], 0.2)[0].id == "d"
     assert len(line.launched) == 1
     assert line.pipeline.go(99, ["x"], 0.2) == []

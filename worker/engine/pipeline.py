@@ -88,6 +88,10 @@ class Pipeline:
             # A part-full batch can still grow while another waits for its answer.
             if self._asked and not self.batcher.full:
                 break
+            # A start that is asked for too early makes a job `running` that waits: it could not
+            # expire any more, nor be canceled at once. The end of the batch asks again.
+            if not self._end_is_known(now):
+                break
             until = max(
                 self.batcher.ready_at(now, expecting=expecting),
                 now + self._busy_s(now) - self._answer.lead_s,
@@ -111,6 +115,16 @@ class Pipeline:
     def _fly(self, batch: Batch) -> None:
         self._flight.append(batch)
         self._launch(batch)
+
+    def _end_is_known(self, now: float) -> bool:
+        if not self._flight and not self._asked:
+            return True
+        if not self._time.trusted:
+            return False
+        head = self._flight[0] if self._flight else None
+        if head is None or head.began_at is None:
+            return True
+        return not self._time.overdue(head.expected_s, now - head.began_at)
 
     def _busy_s(self, now: float) -> float:
         """Seconds for which the device is expected to have work already."""

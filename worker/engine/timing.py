@@ -13,12 +13,18 @@ class BatchTime:
     FLOOR = 1e-6
     #: of a batch's time, while all batches have had one size: fixed
     FIXED_SHARE = 0.2
+    #: seconds, and share of the expected time, by which a batch may overrun without surprise
+    SLACK_S = 0.1
+    SLACK_SHARE = 0.5
+    #: share of surprises among the last few batches from which no estimate is trusted
+    MOST_SURPRISES = 0.3
 
     def __init__(self) -> None:
         self._weight = self._x = self._y = self._xx = self._xy = 0.0
         self.fixed = 0.0
         self.per_unit = 0.0
-        self._error = 0.0
+        # Nothing is trusted until some batches have come as expected.
+        self._surprises = 1.0
 
     @property
     def known(self) -> bool:
@@ -32,8 +38,8 @@ class BatchTime:
     def learn(self, padded: float, seconds: float) -> None:
         """Take one batch into account."""
         seconds = max(seconds, self.FLOOR)
-        expected = self.estimate(padded)
-        self._error += 0.1 * (abs(seconds - expected) / max(expected, seconds) - self._error)
+        surprised = self.overdue(self.estimate(padded), seconds)
+        self._surprises += 0.2 * (surprised - self._surprises)
         # By relative error: else the long batches alone would set the fixed part.
         weight = 1 / seconds**2
         keep = self.FORGET
@@ -56,10 +62,14 @@ class BatchTime:
         slope = min(max(slope, 0.0), 0.99 * y / x if x > 0 else 0.0)
         self.per_unit, self.fixed = slope, y - slope * x
 
+    def overdue(self, expected_s: float, ran_s: float) -> bool:
+        """Whether a batch has run for longer than noise explains."""
+        return ran_s > expected_s + max(self.SLACK_S, self.SLACK_SHARE * expected_s)
+
     @property
-    def error(self) -> float:
-        """How far off the estimates have been, as a share of the longer one."""
-        return self._error
+    def trusted(self) -> bool:
+        """Whether batches end about when they are expected to."""
+        return self._surprises < self.MOST_SURPRISES
 
 
 class AnswerTime:
