@@ -120,7 +120,6 @@ class Driver:
         for source in self._sources:
             connection = _Connection(self._connect(), source)
             connections[connection.socket.fileno()] = connection
-            poll.register(connection.socket.fileno(), select.EPOLLIN)
         try:
             return self._drive(poll, connections)
         finally:
@@ -134,30 +133,39 @@ class Driver:
         made.setblocking(False)
         return made
 
-    @staticmethod
-    def _drive(poll: select.epoll, connections: dict[int, _Connection]) -> float:
+    def _drive(self, poll: select.epoll, connections: dict[int, _Connection]) -> float:
         began = heard = time.perf_counter()
-        for connection in connections.values():
+        for number, connection in connections.items():
             connection.send_next()
+            if connection.busy:
+                poll.register(number, select.EPOLLIN)
         parked = [c for c in connections.values() if not c.busy]
         gather = GATHER_S if len(connections) >= MANY else 0.0
-        while True:
-            if gather:
-                time.sleep(gather)
+        while parked or any(c.busy for c in connections.values()):
+            time.sleep(gather)
             for number, _ in poll.poll(PARK_S if parked else 1.0):
                 connection = connections[number]
-                answer = connection.receive()
-                if answer is None:
+                if not self._answered(connection):
                     continue
-                heard = connection.sent_at + answer.seconds
-                connection.source.take(answer)
-                connection.send_next()
+                heard = time.perf_counter()
                 if not connection.busy:
                     parked.append(connection)
+                    # A server closes what idles: unwatched, that does not look like an error.
+                    poll.unregister(number)
             for connection in parked:
                 connection.send_next()
+                if connection.busy:
+                    poll.register(connection.socket.fileno(), select.EPOLLIN)
             parked = [c for c in parked if not c.busy and not c.source.finished]
-            if not parked and not any(c.busy for c in connections.values()):
-                return heard - began
             if time.perf_counter() - heard > SILENCE_S:
                 raise TimeoutError(f"no answer for {SILENCE_S:.0f} s")
+        return heard - began
+
+    @staticmethod
+    def _answered(connection: _Connection) -> bool:
+        answer = connection.receive()
+        if answer is None:
+            return False
+        connection.source.take(answer)
+        connection.send_next()
+        return True

