@@ -83,6 +83,7 @@ class Beats:
         )
         if answer.buried and not station.left:
             self._buried()
+            await self._register()
         elif not answer.buried:
             self._beat_at = station.clock()
             await self._reconcile(answer)
@@ -125,7 +126,6 @@ class Beats:
             holding.forget(held)
         if at_work and self._dear():
             station.engine.kill("buried")
-        station.state_changed.set()
 
     def _refuse_twin(self) -> None:
         """Nobody buries a worker whose beats go through, but one that registers its name."""

@@ -2,120 +2,20 @@
 
 from __future__ import annotations
 
-from types import SimpleNamespace
-from typing import Any
-
-import pytest
-
-from jobs.states import Priority
-from jobs.worker_queue import Claimed
-from telemetry.exposition import Exposition
 from worker.cancels import Cancels
 from worker.engine_handle import EngineState
 from worker.health import probes
-from worker.holding import Batch, Held, Phase
+from worker.holding import Phase
 from worker.ladder import MOST_KILLS
-from worker.learned import Learned
 from worker.probing import Prober, readiness
-from worker.rules import ModelLimits, Rules
 from worker.settling import Settler
-from worker.station import Station
-from worker.timing import BusyShare, Timing
 from worker.watchdog import Watchdog
 from worker.wire import Cancel, Drop, Probe
 
 
-class Engine:
-    """Ready, and writes down what it is told."""
-
-    def __init__(self) -> None:
-        self.state = EngineState.READY
-        self.reason = ""
-        self.life = 1
-        self.dying = False
-        self.sent: list[Any] = []
-        self.kills: list[str] = []
-
-    @property
-    def ready(self) -> bool:
-        return self.state is EngineState.READY and not self.dying
-
-    def send(self, *frames: Any) -> None:
-        self.sent += frames
-
-    def kill(self, reason: str) -> None:
-        self.kills.append(reason)
-        self.dying = True
-
-
-class Clock:
-    """Seconds that pass when told."""
-
-    def __init__(self) -> None:
-        self.now = 1000.0
-
-    def __call__(self) -> float:
-        return self.now
-
-
-@pytest.fixture
-def clock() -> Clock:
-    return Clock()
-
-
-@pytest.fixture
-def station(clock: Clock) -> Station:
-    made = Station(
-        model="m",
-        version="1",
-        name="w",
-        queue=SimpleNamespace(),
-        engine=Engine(),
-        metrics=Exposition().metrics,
-        rules=Rules(
-            max_attempts=3, max_result_bytes=100, cancel_grace_s=5, beat_limit_s=10, drain_s=30
-        ),
-        learned=Learned(),
-        timing=Timing(load_s=3.0),
-        busy=BusyShare(clock.now),
-        limits=ModelLimits(timeout_s=300.0),
-        clock=clock,
-        kernel_ran_at=clock.now,
-        heard_at=clock.now,
-    )
-    return made
-
-
-def hold(station: Station, identifier: str, phase: Phase, **given: Any) -> Held:
-    job = Claimed(
-        id=identifier,
-        token="t",
-        input=b"{}",
-        tenant=given.get("tenant", "default"),
-        priority=Priority.NORMAL,
-        attempt=1,
-        crashes=0,
-        timeout_s=given.get("timeout_s", 30.0),
-        deadline_at=None,
-        request_id=None,
-        created_at=0,
-        started=given.get("started", False),
-    )
-    return station.holding.add(job, phase, station.clock())
-
-
-def run(station: Station, *identifiers: str, expected_s: float | None = None, **given: Any) -> None:
-    """These are on the GPU as one batch from now."""
-    for each in identifiers:
-        hold(station, each, Phase.ON_GPU, **given)
-    now = station.clock()
-    batch = Batch(1, list(identifiers), len(identifiers), now, now, expected_s)
-    station.holding.batches[1] = station.holding.on_gpu = batch
-
-
-def test_a_job_over_its_limit_is_told_and_killed_after_the_grace(station, clock):
+def test_a_job_over_its_limit_is_told_and_killed_after_the_grace(station, clock, run):
     watchdog = Watchdog(station)
-    run(station, "slow", "mate", timeout_s=30.0)
+    run("slow", "mate", timeout_s=30.0)
     clock.now += 29
     watchdog.look()
     assert station.engine.sent == []
@@ -130,10 +30,10 @@ def test_a_job_over_its_limit_is_told_and_killed_after_the_grace(station, clock)
     assert station.engine.kills == ["timeout"]
 
 
-def test_a_canceled_job_s_batch_is_let_run_while_a_reload_costs_more(station, clock):
+def test_a_canceled_job_s_batch_is_let_run_while_a_reload_costs_more(station, clock, run):
     watchdog = Watchdog(station)
     station.timing.load_s = 60.0
-    run(station, "a", expected_s=20.0)
+    run("a", expected_s=20.0)
     Cancels(station, Settler(station)).asked(["a"])
     clock.now += 10
     watchdog.look()
@@ -146,11 +46,11 @@ def test_a_canceled_job_s_batch_is_let_run_while_a_reload_costs_more(station, cl
     assert station.engine.kills == ["cancel"]
 
 
-def test_a_tenant_that_cancels_in_a_loop_runs_out_of_kills(station, clock):
+def test_a_tenant_that_cancels_in_a_loop_runs_out_of_kills(station, clock, run):
     watchdog = Watchdog(station)
     cancels = Cancels(station, Settler(station))
     for number in range(MOST_KILLS + 1):
-        run(station, f"job{number}", tenant="loop")
+        run(f"job{number}", tenant="loop")
         cancels.asked([f"job{number}"])
         clock.now += 6
         watchdog.look()
@@ -158,17 +58,19 @@ def test_a_tenant_that_cancels_in_a_loop_runs_out_of_kills(station, clock):
         station.holding.jobs.clear()
     assert station.engine.kills == ["cancel"] * MOST_KILLS
     clock.now += 300
-    run(station, "other", tenant="other")
+    run("other", tenant="other")
     cancels.asked(["other"])
     clock.now += 6
     watchdog.look()
     assert len(station.engine.kills) == MOST_KILLS + 1
 
 
-def test_preparing_counts_while_nothing_runs_and_waiting_for_another_batch_does_not(station, clock):
+def test_preparing_counts_while_nothing_runs_and_waiting_for_another_batch_does_not(
+    station, clock, hold, run
+):
     watchdog = Watchdog(station)
-    run(station, "first", timeout_s=100.0)
-    hold(station, "second", Phase.STARTED, timeout_s=2.0)
+    run("first", timeout_s=100.0)
+    hold("second", Phase.STARTED, timeout_s=2.0)
     clock.now += 10
     watchdog.look()
     assert station.engine.sent == []
@@ -180,9 +82,9 @@ def test_preparing_counts_while_nothing_runs_and_waiting_for_another_batch_does_
     assert station.engine.sent == [Cancel(["second"])]
 
 
-def test_an_engine_that_says_nothing_of_its_jobs_is_stalled(station, clock):
+def test_an_engine_that_says_nothing_of_its_jobs_is_stalled(station, clock, hold):
     watchdog = Watchdog(station)
-    hold(station, "a", Phase.FED)
+    hold("a", Phase.FED)
     clock.now += 299
     watchdog.look()
     assert station.engine.kills == []
@@ -191,28 +93,28 @@ def test_an_engine_that_says_nothing_of_its_jobs_is_stalled(station, clock):
     assert station.engine.kills == ["stalled"]
 
 
-def test_waiting_for_redis_is_no_stall(station, clock):
-    hold(station, "a", Phase.FED)
-    hold(station, "b", Phase.STARTING)
+def test_waiting_for_redis_is_no_stall(station, clock, hold):
+    hold("a", Phase.FED)
+    hold("b", Phase.STARTING)
     clock.now += 1000
     Watchdog(station).look()
     assert station.engine.kills == []
 
 
-def test_an_engine_that_is_not_there_is_not_watched(station, clock):
-    run(station, "a")
+def test_an_engine_that_is_not_there_is_not_watched(station, clock, run):
+    run("a")
     station.engine.state = EngineState.LOADING
     clock.now += 1000
     Watchdog(station).look()
     assert station.engine.sent == []
 
 
-def test_a_cancel_drops_what_has_not_begun_and_tells_of_what_has(station):
+def test_a_cancel_drops_what_has_not_begun_and_tells_of_what_has(station, hold, run):
     cancels = Cancels(station, Settler(station))
-    hold(station, "fed", Phase.FED)
-    hold(station, "starting", Phase.STARTING)
-    hold(station, "settling", Phase.SETTLING)
-    run(station, "running")
+    hold("fed", Phase.FED)
+    hold("starting", Phase.STARTING)
+    hold("settling", Phase.SETTLING)
+    run("running")
     cancels.asked(["fed", "starting", "settling", "running", "unknown"])
     cancels.asked(["running"])
     assert station.engine.sent == [Drop(["fed"]), Cancel(["starting", "running"])]
@@ -220,16 +122,16 @@ def test_a_cancel_drops_what_has_not_begun_and_tells_of_what_has(station):
     assert not station.holding.jobs["settling"].canceled
 
 
-def test_a_started_job_that_waits_aside_is_canceled_without_the_gpu(station):
-    held = hold(station, "aside", Phase.ASIDE, started=True)
+def test_a_started_job_that_waits_aside_is_canceled_without_the_gpu(station, hold):
+    held = hold("aside", Phase.ASIDE, started=True)
     Cancels(station, Settler(station)).asked(["aside"])
     assert held.phase is Phase.SETTLING
 
 
-def test_what_another_worker_has_taken_is_let_go(station):
-    hold(station, "fed", Phase.FED)
-    hold(station, "settling", Phase.SETTLING)
-    run(station, "running")
+def test_what_another_worker_has_taken_is_let_go(station, hold, run):
+    hold("fed", Phase.FED)
+    hold("settling", Phase.SETTLING)
+    run("running")
     Cancels(station, Settler(station)).lost(["fed", "settling", "running"])
     assert station.engine.sent == [Drop(["fed"]), Cancel(["running"])]
     assert list(station.holding.jobs) == ["settling"]
@@ -241,8 +143,8 @@ def test_a_loaded_engine_is_ready_and_an_unloaded_one_says_why_not(station):
     assert (readiness(station).state, readiness(station).reason) == ("failed", "no weights")
 
 
-def test_a_batch_inside_its_limit_proves_readiness_and_one_beyond_it_disproves(station, clock):
-    run(station, "a", timeout_s=30.0)
+def test_a_batch_inside_its_limit_proves_readiness_and_one_beyond_it_disproves(station, clock, run):
+    run("a", timeout_s=30.0)
     clock.now += 29
     assert readiness(station).ready
     clock.now += 2
@@ -273,10 +175,10 @@ def test_an_idle_engine_has_to_answer_probes_to_be_ready(station, clock):
     assert readiness(station).state == "unready"
 
 
-def test_a_busy_engine_is_not_probed(station, clock):
+def test_a_busy_engine_is_not_probed(station, clock, run):
     prober = Prober(station)
     prober.look()
-    run(station, "a")
+    run("a")
     clock.now += 100
     prober.look()
     assert station.engine.sent == []
