@@ -182,6 +182,6 @@ def test_it_does_not_wait_where_waiting_brings_nothing():
 def test_it_waits_by_the_learned_gap_of_arrivals():
     made = batcher(max_wait_s=0.05)
     for each in range(20):
-        made.arrivals.note(each / 1000, 1, holding=each > 0)
+        made.arrivals.note(each / 1000, 1, idle_since=None if each else 0.0)
     made.add(job(arrived=0.02))
     assert made.ready_at(0.02, expecting=False) == pytest.approx(0.07)

@@ -77,6 +77,9 @@ def test_a_batchs_jobs_know_themselves_and_their_cancel(sent):
     ctx.jobs[1].log("half \ud800")
     ctx.jobs[0].progress(0.5, "half")
     assert sent == [Log("job_1", "half ?"), Progress("job_0", 0.5, "half")]
+    held[0].dropped = True
+    ctx.jobs[0].progress(0.9)
+    assert len(sent) == 2
 
 
 def test_the_dtype_is_looked_up_when_it_is_asked_for(monkeypatch):

@@ -57,18 +57,30 @@ def test_the_lead_follows_the_answers_within_its_bounds():
 def test_a_lone_client_is_never_waited_for():
     arrivals, now = Arrivals(), 0.0
     for _ in range(50):
-        arrivals.note(now, 1, holding=False)
+        arrivals.note(now, 1, idle_since=now - 0.001)
         arrivals.idle(now + 0.002)
         now += 0.003
-    arrivals.note(now, 1, holding=False)
+    arrivals.note(now, 1, idle_since=now - 0.001)
     assert not arrivals.expected_within(now, 10)
 
 
 def test_a_stream_is_waited_for_until_it_ends():
     arrivals, now = Arrivals(), 0.0
     for each in range(50):
-        arrivals.note(now, 1, holding=each > 0)
+        arrivals.note(now, 1, idle_since=None if each else 0.0)
         now += 0.001
     assert arrivals.expected_within(now, 0.01)
     assert not arrivals.expected_within(now, 0.0001)
     assert not arrivals.expected_within(now + 10, 0.01)
+
+
+def test_the_time_in_hand_counts_although_nobody_said_that_it_ended():
+    told, untold = Arrivals(), Arrivals()
+    for each in (told, untold):
+        each.note(0.0, 1, idle_since=0.0)
+        each.note(1.0, 1, idle_since=None)
+    told.idle(9.0)
+    for each in (told, untold):
+        each.note(20.0, 1, idle_since=9.0)
+        assert each.expected_within(20.0, 10.0)
+        assert not each.expected_within(20.0, 8.0)

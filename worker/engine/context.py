@@ -99,7 +99,9 @@ class JobContext:
 
     def progress(self, fraction: float | None = None, message: str | None = None) -> None:
         """Tell the client how far the job is."""
-        self._reporter.progress(self.id, fraction, message)
+        # A thread of the model may outlive the batch: what has ended makes no progress.
+        if not self._held.dropped:
+            self._reporter.progress(self.id, fraction, message)
 
     def log(self, text: str) -> None:
         """Add a line to the job's log."""

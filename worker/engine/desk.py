@@ -60,6 +60,8 @@ class Desk:
         self._batcher = batcher
         self._pipeline = Pipeline(batcher, time, hands.outbox, self._launch)
         self._held: dict[str, HeldJob] = {}
+        #: jobs that came, and those that left without having run
+        self._taken = self._released = 0
         self._preparing = 0
         self._more = False
         self._stopping = False
@@ -70,7 +72,7 @@ class Desk:
             case Jobs():
                 self._take(frame)
             case Go():
-                self._forget(self._pipeline.go(frame.batch, frame.ids, monotonic()))
+                self._release(self._pipeline.go(frame.batch, frame.ids, monotonic()))
             case Drop():
                 self._drop(frame.ids)
             case Cancel():
@@ -97,12 +99,18 @@ class Desk:
         return self._hands.reporter.flush(now)
 
     def _take(self, frame: Jobs) -> None:
-        now = monotonic()
-        self._batcher.arrivals.note(now, len(frame.jobs), holding=bool(self._held))
-        self._more = frame.more
-        taken = [self._hold(each, now) for each in frame.jobs if each.id not in self._held]
-        if not taken:
+        if not frame.jobs:
             return
+        now = monotonic()
+        outbox = self._hands.outbox
+        # What is answered is not in hand, although its batch may not be put away yet.
+        holding = self._taken > self._released + outbox.delivered
+        idle_since = None if holding else outbox.delivered_at
+        self._batcher.arrivals.note(now, len(frame.jobs), idle_since=idle_since)
+        self._taken += len(frame.jobs)
+        self._more = frame.more
+        # An id may come again while its batch still runs: it was answered before its mates were.
+        taken = [self._hold(each, now) for each in frame.jobs]
         self._preparing += len(taken)
         hands = self._hands
         if hands.preparer.is_light(taken):
@@ -131,7 +139,7 @@ class Desk:
                 continue
             if held.refusal is not None:
                 refused.append(Refused(held.id, held.refusal))
-                del self._held[held.id]
+                self._release([held])
             elif held.job.started:
                 started.append(held)
             else:
@@ -191,12 +199,17 @@ class Desk:
 
     def _drop(self, ids: Sequence[str]) -> None:
         for held in self._known(ids):
-            if not held.job.started:
+            if not (held.job.started or self._pipeline.is_flying(held)):
                 self._batcher.remove(held)
-                self._forget([held])
+                self._release([held])
 
     def _known(self, ids: Sequence[str]) -> list[HeldJob]:
         return [self._held[each] for each in ids if each in self._held]
+
+    def _release(self, jobs: Sequence[HeldJob]) -> None:
+        """These leave without having run."""
+        self._released += sum(not each.dropped for each in jobs)
+        self._forget(jobs)
 
     def _forget(self, jobs: Sequence[HeldJob]) -> None:
         for held in jobs:

@@ -3,6 +3,7 @@
 import os
 from collections.abc import Sequence
 from threading import Lock
+from time import monotonic
 from typing import Protocol
 
 from worker.channel import EngineChannel
@@ -23,6 +24,9 @@ class Outbox:
     def __init__(self, channel: EngineChannel) -> None:
         self._channel = channel
         self._lock = Lock()
+        #: jobs that have got their outcome so far, and the moment of the last one
+        self.delivered = 0
+        self.delivered_at = 0.0
 
     def send(self, *frames: ToFeeder) -> None:
         """Write frames now, in one go."""
@@ -33,6 +37,9 @@ class Outbox:
         """Send outcomes of a batch; the frame that leaves none owed says so."""
         with self._lock:
             batch.left -= len(items)
+            # Before it is sent: the answer to it may be here at once.
+            self.delivered += len(items)
+            self.delivered_at = monotonic()
             self._write((Done(batch.number, items, size, run_s, batch.left <= 0),))
 
     def _write(self, frames: Sequence[ToFeeder]) -> None:

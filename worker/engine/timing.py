@@ -108,12 +108,14 @@ class Arrivals:
         self._count = 0.0
         self._since: float | None = None
 
-    def note(self, now: float, count: int, *, holding: bool) -> None:
-        """Jobs arrived; `holding` says whether others were in hand before them."""
-        if holding:
+    def note(self, now: float, count: int, *, idle_since: float | None) -> None:
+        """Jobs arrived, while others were in hand or since when none was."""
+        if idle_since is None:
             self._elapse(now)
             self._seconds *= self.FORGET
             self._count = self._count * self.FORGET + count
+        else:
+            self._elapse(idle_since)
         self._since = now
 
     def idle(self, now: float) -> None:
@@ -128,5 +130,5 @@ class Arrivals:
 
     def _elapse(self, now: float) -> None:
         if self._since is not None:
-            self._seconds += now - self._since
+            self._seconds += max(0.0, now - self._since)
             self._since = now

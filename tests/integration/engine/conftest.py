@@ -32,6 +32,39 @@ class Output(BaseModel):
     value: float
 """
 
+FATEFUL_HEAD = """
+import os, time
+
+class OutOfMemoryError(RuntimeError): ...
+class Busy(Exception):
+    retryable = True
+"""
+FATEFUL = """
+max_batch = 8
+def load(self, ctx):
+    self.sizes = []
+def prepare(self, input):
+    if input.value == 13:
+        raise ValueError("unlucky")
+    return input.value
+def predict(self, batch, ctx):
+    if 66 in batch:
+        raise ValueError("whole batch")
+    if 77 in batch:
+        raise Busy("later")
+    if 88 in batch and len(batch) > 2:
+        raise OutOfMemoryError("CUDA out of memory")
+    if 99 in batch:
+        raise OutOfMemoryError("CUDA out of memory")
+    if 111 in batch:
+        raise RuntimeError("CUDA error: an illegal memory access was encountered")
+    return [ValueError("this one") if each == 55 else each for each in batch]
+def finish(self, raw):
+    if raw == 44:
+        raise KeyError("finish")
+    return {"value": float("nan") if raw == 33 else "x" if raw == 22 else raw}
+"""
+
 
 class Engine:
     """One engine process, what it has said, and how to talk to it."""
@@ -161,3 +194,19 @@ def ready(spawn: Callable[..., Engine]) -> Callable[..., Engine]:
         return engine
 
     return start
+
+
+@pytest.fixture
+def fateful(ready: Callable[..., Engine]) -> Callable[..., Engine]:
+    """A model whose inputs name what shall go wrong with them."""
+
+    def start(**load: Any) -> Engine:
+        return ready(FATEFUL, FATEFUL_HEAD, **load)
+
+    return start
+
+
+@pytest.fixture
+def engine(fateful: Callable[..., Engine]) -> Engine:
+    """One such engine."""
+    return fateful()

@@ -1,49 +1,9 @@
 """What becomes of jobs in a real engine."""
 
-import json
 import time
-
-import pytest
+from itertools import pairwise
 
 from worker import wire
-
-HEAD = """
-import os, time
-
-class OutOfMemoryError(RuntimeError): ...
-class Busy(Exception):
-    retryable = True
-"""
-MODEL = """
-max_batch = 8
-def load(self, ctx):
-    self.sizes = []
-def prepare(self, input):
-    if input.value == 13:
-        raise ValueError("unlucky")
-    return input.value
-def predict(self, batch, ctx):
-    if 66 in batch:
-        raise ValueError("whole batch")
-    if 77 in batch:
-        raise Busy("later")
-    if 88 in batch and len(batch) > 2:
-        raise OutOfMemoryError("CUDA out of memory")
-    if 99 in batch:
-        raise OutOfMemoryError("CUDA out of memory")
-    if 111 in batch:
-        raise RuntimeError("CUDA error: an illegal memory access was encountered")
-    return [ValueError("this one") if each == 55 else each for each in batch]
-def finish(self, raw):
-    if raw == 44:
-        raise KeyError("finish")
-    return {"value": float("nan") if raw == 33 else "x" if raw == 22 else raw}
-"""
-
-
-@pytest.fixture
-def engine(ready):
-    return ready(MODEL, HEAD)
 
 
 def codes(outcomes):
@@ -59,95 +19,6 @@ def test_jobs_come_back_with_their_own_results(engine):
     assert len([each for each in done if each.last]) == len(engine.all(wire.Formed))
 
 
-@pytest.mark.parametrize(
-    ("bad", "code"),
-    [
-        (13, "model_error"), (22, "invalid_output"), (33, "invalid_output"), (44, "model_error"),
-        (55, "model_error"), (66, "model_error"), (77, "model_error"), (99, "input_too_large"),
-        ("x", "invalid_input"), (b"{", "invalid_input"),
-    ],
-)  # fmt: skip
-def test_one_bad_job_harms_itself_alone(engine, bad, code):
-    found = engine.run(1, 2, bad, 4, started=True)
-    assert codes(found) == [1, 2, code, 4]
-    assert found[2]["retryable"] == (bad == 77)
-    assert found[2]["job_id"] == "job_2"
-    json.dumps(found[2], allow_nan=False)
-
-
-def test_out_of_memory_halves_and_is_remembered(engine):
-    assert engine.run(*[88] * 8, started=True) == [88] * 8
-    assert engine.all(wire.SafeSize)[-1] == wire.SafeSize("1", 2)
-    assert engine.all(wire.Memory)[0].oom
-    assert {each.batch_size for each in engine.all(wire.Done)} == {2}
-    engine.said.clear()
-    engine.run(*range(5), started=True)
-    assert max(len(each.ids) for each in engine.all(wire.Began)) == 2
-
-
-def test_a_known_safe_size_is_kept_to(ready):
-    engine = ready(MODEL, HEAD, safe_sizes={"1": 3})
-    engine.run(*range(8), started=True)
-    assert [len(each.ids) for each in engine.all(wire.Began)] == [3, 3, 2]
-
-
-def test_a_sticky_fault_ends_the_engine_and_what_was_done_is_sent(engine):
-    engine.submit(1, 111, started=True)
-    assert "illegal memory access" in engine.first(wire.Fatal).detail
-    assert engine.exit() == wire.EXIT_FATAL
-    assert engine.outcomes == {}
-
-
-def test_results_computed_before_a_sticky_fault_are_sent(ready):
-    engine = ready(
-        """
-        def load(self, ctx): pass
-        def predict(self, batch, ctx):
-            if batch[0].value == 2:
-                raise RuntimeError("CUDA error: dead")
-            return [{"value": 1}]
-        def finish(self, raw):
-            time.sleep(0.3)
-            return raw
-        """,
-        "import time",
-    )
-    engine.submit(1, 2, started=True)
-    assert engine.exit() == wire.EXIT_FATAL
-    assert engine.outcomes == {"job_0": 1}
-    assert engine.all(wire.Fatal)
-
-
-@pytest.mark.parametrize("where", ["prepare", "finish"])
-def test_a_sticky_fault_outside_of_predict_ends_the_engine_too(ready, where):
-    engine = ready(
-        f"""
-        def load(self, ctx): pass
-        def predict(self, batch, ctx): return [{{"value": 1}} for _ in batch]
-        def {where}(self, given):
-            if self.armed:
-                raise RuntimeError("CUDA error: dead")
-            return given
-        armed = False
-        def cost(self, prepared):
-            self.armed = prepared.value == 2
-            return 1
-        """
-        if where == "finish"
-        else """
-        def load(self, ctx): pass
-        def predict(self, batch, ctx): return [{"value": 1} for _ in batch]
-        def prepare(self, input):
-            if input.value == 2:
-                raise RuntimeError("CUDA error: dead")
-            return input
-        """
-    )
-    engine.submit(2, started=True)
-    assert engine.first(wire.Fatal).detail == "CUDA error: dead"
-    assert engine.exit() == wire.EXIT_FATAL
-
-
 def test_only_what_go_names_runs(engine):
     engine.lenient = False
     engine.submit(1)
@@ -156,7 +27,7 @@ def test_only_what_go_names_runs(engine):
     engine.send(wire.Drop(["job_1", "nobody"]))
     engine.send(wire.Go(formed.batch, []))
     formed = engine.until(lambda: engine.all(wire.Formed)[1:])[0]
-    assert set(formed.ids) == {"job_2", "job_3"}
+    assert set(formed.ids) == {"job_0", "job_2", "job_3"}
     engine.send(wire.Go(formed.batch, ["job_3"]))
     engine.until(lambda: engine.outcomes)
     assert engine.outcomes == {"job_3": 103}
@@ -179,16 +50,17 @@ def test_the_next_batch_is_asked_for_while_one_runs(ready):
         """
         def load(self, ctx): pass
         def predict(self, batch, ctx):
-            time.sleep(0.2)
+            time.sleep(0.05)
             return [{"value": each.value} for each in batch]
         """,
         "import time",
     )
-    engine.run(1, 2, 3, 4)
+    engine.run(*range(20))
     told = (wire.Formed, wire.Began, wire.Done)
     order = [type(each).__name__ for each in engine.said if isinstance(each, told)]
-    assert order[:2] == ["Formed", "Began"]
-    assert order.index("Formed", 2) < order.index("Done")
+    # Once it is known how long a batch takes.
+    ahead = list(pairwise(order)).count(("Began", "Formed"))
+    assert ahead >= 5
 
 
 def test_an_idle_engine_does_not_wait_for_more(ready):
