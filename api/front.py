@@ -18,6 +18,7 @@ from api.auth import Doorkeeper
 from api.input_schema import SubmitValidator, Validators
 from api.load import LoadWatch
 from api.settings import ApiSettings
+from jobs.adoption import Unbroken, adopt
 from jobs.cards import CardEntry, CardWatch
 from jobs.connection import RedisConnections
 from jobs.errors import HeadraceError
@@ -59,6 +60,7 @@ class Front:
     #: Names of background tasks that have ended with an error: this process is not alive.
     broken: list[str] = field(default_factory=list)
     _submitted: dict[tuple[str, Priority], Counter] = field(default_factory=dict)
+    _unbroken: Unbroken = field(default_factory=Unbroken)
     _unused_shards: Any = field(default_factory=lambda: itertools.cycle(range(SHARDS)))
 
     def drain(self) -> None:
@@ -90,9 +92,19 @@ class Front:
         self.verified = True
 
     async def sweep(self) -> None:
-        """Do what is due in every shard in use, and look at one more for jobs without a card."""
+        """Do what is due in every shard in use, and look at one more for jobs without a card.
+
+        Jobs of a worker that vanished go back to the line here too: with no other worker alive
+        they would be called running for ever.
+        """
         shards = {shard for model in self.cards.shards().values() for shard in model}
-        await self.queue.sweep([*sorted(shards), next(self._unused_shards)])
+        pages = [*sorted(shards), next(self._unused_shards)]
+        await self.queue.sweep(pages)
+        options = self.settings.queue_options()
+        for each in await adopt(self.connections, options, pages, self._unbroken):
+            log.warning(
+                "job_adopted", job_id=each.id, life=each.life, was=each.was, now=each.verdict
+            )
 
     async def figures(self) -> list[QueueFigures] | None:
         """Return what a scrape shows of every model; None while Redis is away."""

@@ -78,6 +78,18 @@ def test_nothing_is_lost_and_each_job_has_one_outcome(own_stack: Stack, name: st
     assert names == {str(number) for number in range(JOBS)}
 
 
+def test_a_job_of_a_vanished_worker_is_queued_again_though_no_worker_is_left(
+    own_stack: Stack,
+) -> None:
+    victim = Victim(own_stack)
+    job = victim.api.submit("actor", {"name": "a", "seconds": 60})
+    victim.api.reaches(job["id"], "running")
+    victim.worker.kill()
+    back = victim.api.reaches(job["id"], "queued", seconds=15)
+    assert back["crashes"] == 1
+    assert victim.api.call("GET", "/v1/models/actor/scale").json()["running"] == 0
+
+
 def _until_done(ledger: Ledger, count: int) -> None:
     def enough() -> bool:
         ledger.read_once()
