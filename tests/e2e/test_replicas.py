@@ -80,6 +80,8 @@ def test_a_model_goes_away_and_comes_back(stack: Stack, four: Api) -> None:
     assert four.status("/healthz") == 200
     answer = four.post("actor", {"name": "cold"})
     assert answer.status_code == 202
+    behind = [four.submit("actor", {"name": "behind"}) for _ in range(2)]
+    assert [four.get(job["id"])["queue"]["ahead"] for job in behind] == [1, 2]
     assert four.call("GET", "/v1/models/actor/scale").json()["wanted"] >= 1
     stack.worker(MODELS / "actor")
     assert four.finished(answer.json()["id"], 40)["status"] == "succeeded"
