@@ -99,6 +99,8 @@ class Desk:
         return self._hands.reporter.flush(now)
 
     def _take(self, frame: Jobs) -> None:
+        # Without jobs it only takes back the word that more will come.
+        self._more = frame.more
         if not frame.jobs:
             return
         now = monotonic()
@@ -108,7 +110,6 @@ class Desk:
         idle_since = None if holding else outbox.delivered_at
         self._batcher.arrivals.note(now, len(frame.jobs), idle_since=idle_since)
         self._taken += len(frame.jobs)
-        self._more = frame.more
         # An id may come again while its batch still runs: it was answered before its mates were.
         taken = [self._hold(each, now) for each in frame.jobs]
         self._preparing += len(taken)

@@ -94,6 +94,12 @@ def test_it_waits_for_what_the_feeder_announced(ready):
     engine.send(wire.Jobs([wire.EngineJob("job_1", job)]))
     engine.until(lambda: len(engine.outcomes) == 2)
     assert engine.outcomes == {"job_0": 2, "job_1": 2}
+    # The announcement can be taken back.
+    began = time.monotonic()
+    engine.said.clear()
+    engine.send(wire.Jobs([wire.EngineJob("job_2", job)], more=True), wire.Jobs([]))
+    engine.until(lambda: engine.outcomes)
+    assert time.monotonic() - began < 3
 
 
 STEPS = """
