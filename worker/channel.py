@@ -99,8 +99,12 @@ class FeederChannel:
         return cls(reader, writer)
 
     def send(self, *frames: ToEngine) -> None:
-        """Queue frames; they leave in this order, none waits for the event loop's next turn."""
-        self._writer.write(pack(frames))
+        """Queue frames; they leave in this order, none waits for the event loop's next turn.
+
+        To an engine that hung up nothing is sent: its death is told elsewhere.
+        """
+        if not self._writer.is_closing():
+            self._writer.write(pack(frames))
 
     async def drain(self) -> None:
         """Wait until the engine has taken most of what was sent."""

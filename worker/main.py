@@ -62,6 +62,8 @@ def _serve_one(settings: WorkerSettings, manifest: Manifest) -> int:
             clean = runner.run(serve(settings, manifest))
     except* (AlreadyRunning, NameTaken, WrongRedis) as errors:
         _complain(errors.exceptions[0])
+    except* Exception:  # the top of the process: whatever it was, it is one event of the log
+        log.exception("worker_failed")
     return EXIT_DONE if clean else EXIT_FAILED
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import uvloop
 
 from jobs.cards import CardStore
 from jobs.connection import RedisConnections
@@ -33,6 +34,11 @@ from worker.station import Station
 ACTOR = Path(__file__).parent / "actor"
 SHARDS = shards_for_model("actor")
 PATIENCE_S = 15.0
+
+
+def pytest_asyncio_loop_factories(config: object, item: object) -> dict[str, Any]:
+    """The loop that a worker runs on: it differs where a connection has ended."""
+    return {"uvloop": uvloop.new_event_loop}
 
 
 async def until(ask: Callable[[], Any], what: str = "") -> Any:

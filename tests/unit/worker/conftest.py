@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import pytest
+import uvloop
 
 from jobs.errors import QueueUnavailable
 from jobs.states import Priority
@@ -19,6 +20,11 @@ from worker.learned import Learned
 from worker.rules import ModelLimits, Rules
 from worker.station import Station
 from worker.timing import BusyShare, Timing
+
+
+def pytest_asyncio_loop_factories(config: object, item: object) -> dict[str, Any]:
+    """The loop that a worker runs on: it differs where a connection has ended."""
+    return {"uvloop": uvloop.new_event_loop}
 
 
 class Queue:

@@ -199,3 +199,15 @@ async def test_processes_that_the_engine_forked_go_with_it(child, tmp_path, monk
                 return True
 
         await until(gone)
+
+
+async def test_frames_for_an_engine_that_is_gone_are_let_go_until_its_death_is_told(child):
+    loop = asyncio.get_running_loop()
+    async with alive(child(ECHO)) as (handle, listener):
+        await until(lambda: handle.ready)
+        os.kill(handle.pid, signal.SIGKILL)
+        end = loop.time() + 5
+        while not listener.deaths and loop.time() < end:
+            handle.send(Probe(1))
+            await asyncio.sleep(0)
+        assert listener.deaths
