@@ -55,32 +55,32 @@ def test_the_lead_follows_the_answers_within_its_bounds():
 
 
 def test_a_lone_client_is_never_waited_for():
-    arrivals, now = Arrivals(), 0.0
+    arrivals, now = Arrivals(), 10.0
     for _ in range(50):
         arrivals.note(now, 1, idle_since=now - 0.001)
         arrivals.idle(now + 0.002)
         now += 0.003
     arrivals.note(now, 1, idle_since=now - 0.001)
-    assert not arrivals.expected_within(now, 10)
+    assert arrivals.expected_until(10) <= now
 
 
-def test_a_stream_is_waited_for_until_it_ends():
-    arrivals, now = Arrivals(), 0.0
+def test_a_stream_is_waited_for_a_few_of_its_gaps():
+    arrivals, now = Arrivals(), 10.0
     for each in range(50):
-        arrivals.note(now, 1, idle_since=None if each else 0.0)
         now += 0.001
-    assert arrivals.expected_within(now, 0.01)
-    assert not arrivals.expected_within(now, 0.0001)
-    assert not arrivals.expected_within(now + 10, 0.01)
+        arrivals.note(now, 1, idle_since=None if each else now)
+    assert arrivals.expected_until(0.01) == pytest.approx(now + 0.002)
+    assert arrivals.expected_until(0.0001) <= now
+    arrivals.idle(now)
+    assert arrivals.expected_until(0.01) <= now
 
 
 def test_the_time_in_hand_counts_although_nobody_said_that_it_ended():
     told, untold = Arrivals(), Arrivals()
     for each in (told, untold):
-        each.note(0.0, 1, idle_since=0.0)
-        each.note(1.0, 1, idle_since=None)
-    told.idle(9.0)
+        each.note(10.0, 1, idle_since=10.0)
+        each.note(11.0, 1, idle_since=None)
+    told.idle(19.0)
     for each in (told, untold):
-        each.note(20.0, 1, idle_since=9.0)
-        assert each.expected_within(20.0, 10.0)
-        assert not each.expected_within(20.0, 8.0)
+        each.note(30.0, 1, idle_since=19.0)
+        assert each.expected_until(9.5) == pytest.approx(30 + Arrivals.GAPS * 9)

@@ -102,11 +102,10 @@ class Batcher:
         if self.full or self._max_wait_s <= 0:
             return now
         patience_ends = min(each.arrived for each in self._ready) + self._max_wait_s
-        left = patience_ends - now
-        if left <= 0:
-            return now
-        likely = expecting or self.arrivals.expected_within(now, left)
-        return patience_ends if likely else now
+        if not expecting:
+            likely_until = self.arrivals.expected_until(self._max_wait_s)
+            patience_ends = min(patience_ends, likely_until)
+        return max(now, patience_ends)
 
     def take(self) -> list[HeldJob]:
         """The best batch; the jobs leave the batcher."""

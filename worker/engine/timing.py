@@ -102,6 +102,8 @@ class Arrivals:
     """
 
     FORGET = 0.9
+    #: mean gaps without an arrival after which the stream has probably ended
+    GAPS = 2.0
 
     def __init__(self) -> None:
         self._seconds = 0.0
@@ -111,8 +113,8 @@ class Arrivals:
     def note(self, now: float, count: int, *, idle_since: float | None) -> None:
         """Jobs arrived, while others were in hand or since when none was."""
         if idle_since is None:
-            self._elapse(now)
             self._seconds *= self.FORGET
+            self._elapse(now)
             self._count = self._count * self.FORGET + count
         else:
             self._elapse(idle_since)
@@ -123,10 +125,12 @@ class Arrivals:
         self._elapse(now)
         self._since = None
 
-    def expected_within(self, now: float, seconds: float) -> bool:
-        """Whether the learned gap between arrivals says that one comes in this time."""
-        waited = now - self._since if self._since is not None else 0.0
-        return self._count > 0 and (self._seconds + waited) / self._count <= seconds
+    def expected_until(self, patience_s: float) -> float:
+        """Until when another is likely enough to wait for; the past where none is."""
+        if self._since is None or not self._count:
+            return 0.0
+        gap = self._seconds / self._count
+        return self._since + self.GAPS * gap if gap <= patience_s else 0.0
 
     def _elapse(self, now: float) -> None:
         if self._since is not None:
