@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 from collections.abc import Iterator, Sequence
 from types import TracebackType
 from typing import Any, Self, cast
 
+from hiredis import pack_command
 from redis import exceptions
 from redis.asyncio import BlockingConnectionPool, Redis
 from redis.asyncio.retry import Retry
@@ -28,6 +30,8 @@ DURABILITIES = ("always", "everysec", "replicated")
 @contextlib.contextmanager
 def translated() -> Iterator[None]:
     """Turn every error of the client library into one of ours, and keep the cause."""
+    task = asyncio.current_task()
+    canceled_before = 0 if task is None else task.cancelling()
     try:
         yield
     except exceptions.OutOfMemoryError as error:
@@ -38,6 +42,10 @@ def translated() -> Iterator[None]:
         if str(error).startswith(("MISCONF", "LOADING", "READONLY", "MASTERDOWN", "NOREPLICAS")):
             raise QueueUnavailable(f"Redis takes no writes: {error}", retry_after_s=5) from error
         raise
+    # Python 3.11's wait_for, around each of the library's writes, loses a cancellation that comes
+    # together with its result; a loop that is told to end would then go on for ever.
+    if task is not None and task.cancelling() > canceled_before:
+        raise asyncio.CancelledError
 
 
 class RedisConnections:
@@ -123,7 +131,7 @@ class RedisConnections:
 
     async def _evaluate(self, script: Script, prefix: str, args: Sequence[Any]) -> Any:
         if self.durability != "replicated":
-            return await self.client.evalsha(script.sha, 1, prefix, *args)
+            return await self._send(("EVALSHA", script.sha, 1, prefix, *args))
         async with self.client.pipeline(transaction=False) as pipe:
             pipe.evalsha(script.sha, 1, prefix, *args)
             pipe.wait(1, _REPLICA_WAIT_MS)
@@ -135,6 +143,16 @@ class RedisConnections:
                 retry_after_s=2,
             )
         return answer
+
+    async def _send(self, command: tuple[Any, ...]) -> Any:
+        """Send one command, packed in C: a group of submits has some thousand arguments."""
+        pool = self.client.connection_pool
+        connection = await pool.get_connection()  # type: ignore[no-untyped-call]
+        try:
+            await connection.send_packed_command(pack_command(command))
+            return await connection.read_response()
+        finally:
+            await pool.release(connection)
 
     async def healthy(self) -> bool:
         """Say whether Redis answers now."""
