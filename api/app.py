@@ -57,6 +57,8 @@ class Application(FastAPI):
             telemetry=_NO_TELEMETRY,
         )
         self.front: Front | None = None
+        #: Where the metrics are served, once they are.
+        self.metrics_port: int | None = None
         for router in ROUTERS:
             # Not include_router(): it looks every request up once more in each included router.
             self.router.routes.extend(router.routes)
@@ -97,6 +99,7 @@ class Application(FastAPI):
             yield
             return
         with MetricsServer(self._exposition, self._settings.api_host, port) as server:
+            self.metrics_port = server.port
             log.info("metrics_listen", port=server.port)
             yield
 

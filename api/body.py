@@ -12,26 +12,18 @@ async def read_body(receive: Receive, announced: bytes | None, limit: int) -> by
     """Return the whole body; refuse it as soon as it is known to be over the limit."""
     if announced is not None and int(announced) > limit:
         raise _too_large(limit)
-    message = await receive()
-    body: bytes = message.get("body", b"")
-    if message.get("more_body", False) or message["type"] != "http.request":
-        body = await _rest(receive, message["type"], body, limit)
-    if len(body) > limit:
-        raise _too_large(limit)
-    return body
-
-
-async def _rest(receive: Receive, kind: str, first: bytes, limit: int) -> bytes:
-    chunks, size, more = [first], len(first), True
+    chunks: list[bytes] = []
+    size, more = 0, True
     while more:
-        if kind != "http.request":
+        message = await receive()
+        if message["type"] != "http.request":
             raise ClientDisconnect
+        chunk = message.get("body", b"")
+        chunks.append(chunk)
+        size += len(chunk)
         if size > limit:
             raise _too_large(limit)
-        message = await receive()
-        kind, more = message["type"], message.get("more_body", False)
-        chunks.append(message.get("body", b""))
-        size += len(chunks[-1])
+        more = message.get("more_body", False)
     return b"".join(chunks)
 
 

@@ -16,7 +16,7 @@ MAX_IDEMPOTENCY_KEY = 255
 #: One element of a comma-separated list; a comma inside a quoted string parts nothing.
 _ELEMENT = re.compile(r'(?:[^,"]|"(?:[^"\\]|\\.)*")+')
 _QUOTED_KEY = re.compile(r'"((?:[\x20\x21\x23-\x5b\x5d-\x7e]|\\["\\])*)"')
-_BARE_KEY = re.compile(r"[\x21\x23-\x7e][\x20-\x7e]*")
+_BARE_KEY = re.compile(r"[\x20\x21\x23-\x7e]+")
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9._:/+=@-]{1,128}")
 #: An id of ours: a random half for the process, then a counter; a new random one each time costs.
 _PROCESS = secrets.token_hex(8)
@@ -77,7 +77,7 @@ def parse_idempotency_key(value: bytes | None) -> str | None:
         key = text if _BARE_KEY.fullmatch(text) else ""
     if not 1 <= len(key) <= MAX_IDEMPOTENCY_KEY:
         message = f"Idempotency-Key should be 1 to {MAX_IDEMPOTENCY_KEY} printable ASCII characters"
-        location = ("header", "idempotency-key")
+        location = ["header", "idempotency-key"]
         raise invalid_input(
             [{"type": "idempotency_key", "loc": location, "msg": message, "input": text[:300]}]
         )

@@ -54,8 +54,13 @@ class ApiSettings(HeadraceSettings):
 
     @property
     def may_be_open(self) -> bool:
-        """Whether the API may answer without any key: on loopback, or where told to."""
+        """Whether the API may listen although no key exists: on loopback, or where told to."""
         return self.insecure or is_loopback(self.api_host)
+
+    @property
+    def may_answer_anybody(self) -> bool:
+        """Whether requests need no key while none exists; a keys file says that they do."""
+        return self.may_be_open and self.keys_file is None
 
 
 def is_loopback(host: str) -> bool:
