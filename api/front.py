@@ -80,6 +80,11 @@ class Front:
             self._submitted[model, priority] = counter
         counter.inc(count)
 
+    def count_finished(self, model: str, version: str, code: str) -> None:
+        """Count a job that ended without a worker: expired, canceled or poisoned."""
+        status = "failed" if code == "poisoned" else code
+        self.metrics.jobs_finished.labels(model, version, status, code).inc()
+
     async def verify(self) -> None:
         """Check Redis once it answers, and seed the first keys; raises WrongRedis, BadKey."""
         if self.verified:
@@ -88,7 +93,8 @@ class Front:
             log.warning("redis_unverified", detail=warning)
         if self.settings.keys_file is not None:
             await self.keys.seed(self.settings.keys_file)
-            await self.ring.refresh()
+        await self.ring.refresh()
+        await self.cards.refresh()
         self.verified = True
 
     async def sweep(self) -> None:
@@ -99,9 +105,12 @@ class Front:
         """
         shards = {shard for model in self.cards.shards().values() for shard in model}
         pages = [*sorted(shards), next(self._unused_shards)]
-        await self.queue.sweep(pages)
+        for model, version in await self.queue.sweep(pages):
+            self.count_finished(model, version, "expired")
         options = self.settings.queue_options()
         for each in await adopt(self.connections, options, pages, self._unbroken):
+            if each.verdict != "ok":
+                self.count_finished(each.model, each.version, each.verdict)
             log.warning(
                 "job_adopted", job_id=each.id, life=each.life, was=each.was, now=each.verdict
             )
@@ -160,7 +169,7 @@ async def opened(settings: ApiSettings, metrics: Metrics) -> AsyncIterator[Front
             keys=KeyStore(connections),
             loads=loads,
             admission=Admission(connections, queue, loads),
-            doorkeeper=Doorkeeper(ring, may_be_open=settings.may_be_open),
+            doorkeeper=Doorkeeper(ring, may_be_open=settings.may_answer_anybody),
             validators=Validators(),
             metrics=metrics,
         )

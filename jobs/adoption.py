@@ -23,7 +23,10 @@ class Adopted:
     life: str
     id: str
     was: str
+    #: ok (in line again), canceled, or poisoned.
     verdict: str
+    model: str
+    version: str
 
 
 class Unbroken:

@@ -6,11 +6,12 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from msgspec import Struct
+
 from jobs.states import FINAL, Priority, Status
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class NewJob:
+class NewJob(Struct, frozen=True, kw_only=True, gc=False):
     """What a submit says; payloads are JSON bytes that the queue never looks into."""
 
     model: str
@@ -42,8 +43,7 @@ class NewJob:
         return b"{" + b",".join(members) + b"}" if members else b""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Job:
+class Job(Struct, frozen=True, kw_only=True, gc=False):
     """A job as it is in Redis at one moment; times are Unix milliseconds by Redis's clock."""
 
     id: str
@@ -66,7 +66,7 @@ class Job:
     retained_until: int | None = None
     #: JSON `{"fraction": …, "message": …}`.
     progress: bytes | None = None
-    #: Jobs before it in its lane; None when it is not waiting in one.
+    #: Jobs before it, as far as known; None when it does not wait, or waits for a backoff to end.
     ahead: int | None = None
     worker: str | None = None
     batch_size: int | None = None
@@ -109,6 +109,14 @@ class Submitted:
 
     job: Job
     replayed: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Canceled:
+    """What a cancel gives: the job, and whether this call is what ended it."""
+
+    job: Job
+    ended: bool
 
 
 @dataclass(frozen=True, slots=True)

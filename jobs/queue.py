@@ -19,15 +19,13 @@ from jobs.errors import (
     QueueUnavailable,
 )
 from jobs.ids import new_batch_id, new_job_id, shard_of
-from jobs.job import Batch, Job, NewJob, Submitted, SubmittedBatch, job_from_row
+from jobs.job import Batch, Canceled, Job, NewJob, Submitted, SubmittedBatch, job_from_row
 from jobs.listing import Listing, read_batch
 from jobs.policy import QueueOptions
 from jobs.shards import idempotency_digest, pick
 from jobs.submission import Entry, digest_of, entry_for, fresh, refuse
+from jobs.sweeping import sweep
 from jobs.waiters import Waiters
-
-#: Due jobs handled by one call of the sweep.
-_SWEEP_PAGE = 500
 
 
 class JobQueue:
@@ -82,9 +80,8 @@ class JobQueue:
             if submitted.replayed:
                 final = await self.wait(submitted.job.id, job.tenant, timeout_s)
                 return Submitted(final, replayed=True)
-            if await self._held(future, timeout_s):
-                return Submitted(future.result() or submitted.job, replayed=False)
-            return Submitted(await self.get(entry.id, job.tenant), replayed=False)
+            ended = future.result() if await self._held(future, timeout_s) else None
+            return Submitted(ended or await self.get(entry.id, job.tenant), replayed=False)
         finally:
             self._waiters.forget(entry.id, future)
 
@@ -169,9 +166,8 @@ class JobQueue:
             job = _own((await self._look([identifier]))[0], identifier, tenant)
             if job.final:
                 return job
-            if await self._held(future, timeout_s):
-                return future.result() or job
-            return await self.get(identifier, tenant)
+            ended = future.result() if await self._held(future, timeout_s) else None
+            return ended or await self.get(identifier, tenant)
         finally:
             self._waiters.forget(identifier, future)
 
@@ -209,7 +205,7 @@ class JobQueue:
             raise NoSuchBatch(f"There is no batch {identifier}.")
         return found
 
-    async def cancel(self, identifier: str, tenant: str) -> Job:
+    async def cancel(self, identifier: str, tenant: str) -> Canceled:
         """Cancel a job: at once while queued, as `canceling` while it runs.
 
         Raises NoSuchJob, NotCancelable.
@@ -217,7 +213,7 @@ class JobQueue:
         verdict, status = await self._one(scripts.CANCEL, identifier, tenant)
         if verdict == b"final":
             raise NotCancelable(f"The job has already ended as {status.decode()}.")
-        return await self.get(identifier, tenant)
+        return Canceled(await self.get(identifier, tenant), ended=verdict == b"ended")
 
     async def delete(self, identifier: str, tenant: str) -> None:
         """Erase a final job; raises NoSuchJob, NotCancelable while it is not final."""
@@ -240,14 +236,9 @@ class JobQueue:
             raise _missing(identifier)
         return verdict, status
 
-    async def sweep(self, shards: Sequence[int]) -> tuple[int, int, int]:
-        """Do what is due on these shards, a page each; return expired, returned, erased."""
-        total = [0, 0, 0]
-        for shard in shards:
-            args = [*self._options.policy, _SWEEP_PAGE]
-            done = await self._connections.run(scripts.SWEEP, shard, args)
-            total = [a + b for a, b in zip(total, done[:3], strict=True)]
-        return total[0], total[1], total[2]
+    async def sweep(self, shards: Sequence[int]) -> list[tuple[str, str]]:
+        """Do what is due on these shards, a page each; return model and version of what expired."""
+        return await sweep(self._connections, self._options, shards)
 
 
 def _own(job: Job | None, identifier: str, tenant: str) -> Job:

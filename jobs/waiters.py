@@ -92,17 +92,21 @@ class Waiters:
                     _answer(future, job)
 
     async def _listen(self) -> None:
+        away = False
         while True:
             try:
                 client = self._connections.dedicated()
                 async with contextlib.aclosing(client), client.pubsub() as subscription:
                     with translated():
                         await subscription.subscribe(self.channel)
+                    away = False
                     # What ended while nobody listened is found by looking.
                     await self._wake(list(self._waiting))
                     await self._hear(subscription)
             except QueueUnavailable as error:
-                log.warning("waiters_disconnected", reason=error.detail)
+                if not away:
+                    log.warning("waiters_disconnected", reason=error.detail)
+                away = True
                 await asyncio.sleep(_RECONNECT_S)
 
     async def _hear(self, subscription: PubSub) -> None:

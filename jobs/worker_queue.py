@@ -14,9 +14,7 @@ from jobs.connection import RedisConnections
 from jobs.ids import shard_of
 from jobs.policy import QueueOptions
 from jobs.states import Priority
-
-#: Due jobs handled by one call of the sweep.
-_SWEEP_PAGE = 500
+from jobs.sweeping import sweep
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +102,8 @@ class WorkerQueue:
         self._suspect_lost: set[str] = set()
         self._unbroken = Unbroken()
         self.life = self._new_life()
+        #: Jobs that claims have found past their deadline, and ended.
+        self.expired = 0
 
     def _new_life(self) -> str:
         return f"{self._worker}:{secrets.token_hex(6)}"
@@ -136,7 +136,8 @@ class WorkerQueue:
         for step in range(len(self._shards)):
             shard = self._shards[(self._turn + step) % len(self._shards)]
             args = [self.life, self._model, self._version, count - len(claimed), *flags]
-            _, rows = await self._run(scripts.CLAIM, shard, args)
+            _, rows, expired = await self._run(scripts.CLAIM, shard, args)
+            self.expired += expired
             claimed += [_claimed(row, start) for row in rows]
             if len(claimed) >= count:
                 break
@@ -212,10 +213,9 @@ class WorkerQueue:
         self._suspect_unheld, self._suspect_lost = set(unheld), lost
         return answer
 
-    async def sweep(self) -> None:
-        """Do what is due on this model's shards, a page each; adopt what dead workers held."""
-        for shard in self._shards:
-            await self._run(scripts.SWEEP, shard, [_SWEEP_PAGE])
+    async def sweep(self) -> list[tuple[str, str]]:
+        """Do what is due on this model's shards; return model and version of what expired."""
+        return await sweep(self._connections, self._options, self._shards)
 
     async def adopt(self) -> list[Adopted]:
         """Bury lives whose beats stopped and return their jobs to the line; call each second."""

@@ -116,6 +116,7 @@ class Feeder:
         queue, holding = self._station.queue, self._station.holding
         idle = not holding.count(*UNSTARTED, *AT_WORK)
         self._rung = False
+        expired_before = queue.expired
         try:
             # Where nothing waits in the lanes, an idle worker takes from those that hold more.
             claimed = await queue.claim(wanted.count, start=wanted.start, steal=idle)
@@ -126,6 +127,7 @@ class Feeder:
             await asyncio.sleep(self._backoff.next_s())
             return []
         self._backoff.reset()
+        self._station.count_expired(queue.expired - expired_before)
         self._last_found = len(claimed)
         self._dry = len(claimed) < wanted.count
         return claimed

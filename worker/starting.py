@@ -82,6 +82,8 @@ class Starter:
             verdict = verdicts.get(held.id, "lost")
             if verdict != "ok":
                 log.info("job_not_started", job_id=held.id, verdict=verdict)
+                if verdict == "expired":
+                    station.count_expired(1)
                 station.holding.forget(held)
                 continue
             station.holding.move(held, Phase.STARTED)

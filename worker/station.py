@@ -51,3 +51,9 @@ class Station:
     kernel_ran_at: float = 0.0
     #: when the engine last said anything about a job
     heard_at: float = 0.0
+
+    def count_expired(self, count: int) -> None:
+        """Count jobs whose deadline was found to have passed when they were to begin."""
+        if count:
+            labels = (self.model, self.version, "expired", "expired")
+            self.metrics.jobs_finished.labels(*labels).inc(count)

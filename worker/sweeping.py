@@ -2,6 +2,7 @@
 
 import asyncio
 
+from jobs.adoption import Adopted
 from telemetry import logs
 from worker.backoff import TRANSIENT
 from worker.station import Station
@@ -16,7 +17,8 @@ async def sweep_for_ever(station: Station) -> None:
     failing = False
     while True:
         try:
-            await station.queue.sweep()
+            for model, version in await station.queue.sweep():
+                station.metrics.jobs_finished.labels(model, version, "expired", "expired").inc()
             adopted = await station.queue.adopt()
             failing = False
         except TRANSIENT as error:
@@ -25,8 +27,17 @@ async def sweep_for_ever(station: Station) -> None:
             failing = True
         else:
             for each in adopted:
-                station.metrics.requeues.labels("worker_lost").inc()
+                _count(station, each)
                 log.warning(
                     "job_adopted", job_id=each.id, life=each.life, was=each.was, now=each.verdict
                 )
         await asyncio.sleep(EVERY_S)
+
+
+def _count(station: Station, adopted: Adopted) -> None:
+    if adopted.verdict == "ok":
+        station.metrics.requeues.labels("worker_lost").inc()
+        return
+    status = "failed" if adopted.verdict == "poisoned" else adopted.verdict
+    labels = (adopted.model, adopted.version, status, adopted.verdict)
+    station.metrics.jobs_finished.labels(*labels).inc()

@@ -92,7 +92,10 @@ async def get_job(
 @router.post("/v1/jobs/{job_id}/cancel")
 async def cancel_job(job_id: str, front: FrontDep, caller: SubmitterDep) -> Response:
     """Cancel a job: at once while queued, as `canceling` while it runs."""
-    return _shown(await front.queue.cancel(job_id, caller.tenant), front, [])
+    canceled = await front.queue.cancel(job_id, caller.tenant)
+    if canceled.ended:
+        front.count_finished(canceled.job.model, canceled.job.version, "canceled")
+    return _shown(canceled.job, front, [])
 
 
 @router.post("/v1/jobs/{job_id}/retry", status_code=202)

@@ -1,11 +1,12 @@
 -- claim: takes up to `count` queued jobs of one model version for one worker life; with `start`
 -- they are running at once (the engine is idle), else they stay queued for the world.
 -- ARGV: 8 life, 9 model, 10 version, 11 count, 12 start, 13 steal.
--- Answers {alive, rows}; a life that was buried gets nothing.
+-- Answers {alive, rows, expired}: a life that was buried gets nothing; a job whose deadline has
+-- passed ends here.
 local life, model, version, count = ARGV[8], ARGV[9], ARGV[10], tonumber(ARGV[11])
 local start, steal = ARGV[12] == '1', ARGV[13] == '1'
 local target = model .. '@' .. version
-if redis.call('EXISTS', P .. 'worker:' .. life) == 0 then return {0, {}} end
+if redis.call('EXISTS', P .. 'worker:' .. life) == 0 then return {0, {}, 0} end
 
 -- The time makes tokens unique even after a failover to a replica that lost the counter.
 local token = nil
@@ -14,7 +15,7 @@ local function mint()
   return token
 end
 
-local rows, changes, held = {}, {}, {}
+local rows, changes, held, expired = {}, {}, {}, 0
 local CLAIMED = {'status', 'tenant', 'priority', 'timeout_s', 'created_at', 'deadline_at',
   'retries', 'crashes', 'request_id', 'attempt', 'worker', 'batch'}
 
@@ -26,6 +27,7 @@ local function take(id)
     local r = record(id)
     r.entry = nil
     finish(id, r, 'expired', EXPIRED)
+    expired = expired + 1
     return
   end
   local input = redis.call('GET', P .. 'input:' .. id)
@@ -104,4 +106,4 @@ for i, fields in ipairs(changes) do
 end
 in_pieces('HSET', P .. 'held:' .. life, held)
 flush()
-return {1, rows}
+return {1, rows, expired}

@@ -214,7 +214,7 @@ local function bury(life, limit)
       -- Whatever that life still writes about the job is stale, also when the job is final now.
       redis.call('HSET', P .. 'job:' .. id, 'token', '')
       models[r.model] = id
-      adopted[#adopted + 1] = {life, id, was, verdict}
+      adopted[#adopted + 1] = {life, id, was, verdict, r.model, r.version}
     end
   end
   -- A score of 0 keeps a life with more pages at the head of those to bury.

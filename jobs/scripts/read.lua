@@ -5,13 +5,29 @@
 local channel = ARGV[8]
 local rows = {}
 
--- How many entries of its lane are before a queued job; -1 when it is not in a lane.
+-- Jobs that workers have claimed and not started are before all that wait in lanes.
+local claimed = nil
+local function claimed_of(model)
+  if not claimed then
+    claimed = -tonumber(redis.call('HGET', P .. 'counts:' .. model, 'running') or 0)
+    for _, life in ipairs(redis.call('ZRANGE', P .. 'beats', 0, 255)) do
+      if redis.call('HGET', P .. 'worker:' .. life, 'model') == model then
+        claimed = claimed + redis.call('HLEN', P .. 'held:' .. life)
+      end
+    end
+  end
+  return math.max(0, claimed)
+end
+
+-- How many jobs are before a queued one; -1 when it waits for the end of a backoff.
 local function ahead(r)
-  if r.status ~= 'queued' or not r.entry or r.entry == 'returned' then return -1 end
+  if r.status ~= 'queued' then return -1 end
+  if r.worker or r.entry == 'returned' then return 0 end
+  if not r.entry then return -1 end
   local lane = P .. 'lane:' .. versioned(r) .. ':' .. r.priority .. ':' .. r.tenant
   local first = redis.call('XRANGE', lane, '-', '+', 'COUNT', 1)[1]
-  if not first then return -1 end
-  return string.match(r.entry, '-(%d+)$') - string.match(first[1], '-(%d+)$')
+  local place = string.match(r.entry, '-(%d+)$') - string.match(first[1], '-(%d+)$')
+  return place + claimed_of(r.model)
 end
 
 for i = 9, #ARGV do

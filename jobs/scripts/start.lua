@@ -1,6 +1,6 @@
 -- start: queued (claimed) -> running, for a whole batch, before the GPU begins it.
 -- ARGV: 8 life, 9 batch_size, then {id, token} pairs. Answers a verdict for each:
--- ok, canceled, expired, or lost (another life owns it now).
+-- ok, canceled, expired (just now), or lost (it has ended, or another life owns it).
 local life, size = ARGV[8], tonumber(ARGV[9])
 local alive = redis.call('EXISTS', P .. 'worker:' .. life) == 1
 local verdicts = {}
@@ -10,8 +10,6 @@ for i = 10, #ARGV, 2 do
   local verdict = 'lost'
   if r and r.status == 'canceled' and r.token == token then
     verdict = 'canceled'
-  elseif r and r.status == 'expired' and r.token == token then
-    verdict = 'expired'
   elseif alive and r and r.token == token and r.worker == life then
     if r.status == 'running' then
       verdict = 'ok'

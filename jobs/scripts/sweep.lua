@@ -1,8 +1,8 @@
 -- sweep: one page of what is due: queued -> expired, end of a backoff, deletion of old jobs.
--- ARGV: 8 page size. Answers {expired, returned, erased, 1 if more is due}.
+-- ARGV: 8 page size. Answers {{model, version} of each that expired, returned, erased}.
 local page = tonumber(ARGV[8])
 local ids = redis.call('ZRANGEBYSCORE', P .. 'due', '-inf', now, 'LIMIT', 0, page)
-local expired, returned, erased, models = 0, 0, 0, {}
+local expired, returned, erased, models = {}, 0, 0, {}
 for _, id in ipairs(ids) do
   local r = record(id)
   if not r or r.status == 'running' or r.status == 'canceling' then
@@ -17,7 +17,7 @@ for _, id in ipairs(ids) do
   elseif due_when_queued(r) <= now then
     if r.worker then ring(r.model, 'cancel', id) end
     finish(id, r, 'expired', EXPIRED)
-    expired = expired + 1
+    expired[#expired + 1] = {r.model, r.version}
   elseif r.not_before and tonumber(r.not_before) <= now then
     return_to_line(id, r)
     models[r.model] = id
@@ -28,4 +28,4 @@ for _, id in ipairs(ids) do
 end
 for model, id in pairs(models) do ring(model, 'jobs', id) end
 flush()
-return {expired, returned, erased, #ids == page and 1 or 0}
+return {expired, returned, erased}

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import replace
 
 import pytest
+from msgspec.structs import replace
 
 from jobs.errors import (
     NoSuchJob,
@@ -48,18 +48,18 @@ async def test_a_repeated_settle_is_already_done_and_a_foreign_one_is_refused(ri
 async def test_cancel_while_queued_claimed_and_running(rig: Rig) -> None:
     worker = await rig.worker()
     queued, claimed_job, running_job = [await rig.submit() for _ in range(3)]
-    assert (await rig.queue.cancel(queued.id, "default")).status is Status.CANCELED
+    assert (await rig.queue.cancel(queued.id, "default")).job.status is Status.CANCELED
     first, second = await worker.claim(2)
-    assert (await rig.queue.cancel(claimed_job.id, "default")).status is Status.CANCELED
+    assert (await rig.queue.cancel(claimed_job.id, "default")).job.status is Status.CANCELED
     assert await worker.start([first, second]) == {first.id: "canceled", second.id: "ok"}
     canceling = await rig.queue.cancel(running_job.id, "default")
-    assert canceling.status is Status.CANCELING
-    assert (await rig.queue.cancel(running_job.id, "default")).status is Status.CANCELING
+    assert (canceling.job.status, canceling.ended) == (Status.CANCELING, False)
+    assert (await rig.queue.cancel(running_job.id, "default")).job.status is Status.CANCELING
     assert (await worker.settle([done(second)]))[second.id] == "canceled"
     ended = await rig.get(running_job)
     assert (ended.status, ended.output) == (Status.CANCELED, None)
     assert b'"code":"canceled"' in (ended.error or b"")
-    assert (await rig.queue.cancel(queued.id, "default")).status is Status.CANCELED
+    assert (await rig.queue.cancel(queued.id, "default")).job.status is Status.CANCELED
 
 
 async def test_a_job_that_ended_cannot_be_canceled_and_an_open_one_not_deleted(rig: Rig) -> None:
@@ -117,7 +117,7 @@ async def test_jobs_expire_by_deadline_and_by_age_without_any_worker(redis_url: 
     async with rig_on(redis_url, max_queue_age_s=0.2) as rig:
         soon, later = await rig.submit(deadline_s=0.02), await rig.submit()
         await asyncio.sleep(0.03)
-        await rig.queue.sweep(SHARDS)
+        assert await rig.queue.sweep(SHARDS) == [("echo", "1")]
         assert [(await rig.get(j)).status for j in (soon, later)] == ["expired", "queued"]
         await asyncio.sleep(0.2)
         await rig.queue.sweep(SHARDS)
@@ -134,6 +134,7 @@ async def test_a_deadline_that_passes_after_the_claim_is_kept(rig: Rig) -> None:
     late = await rig.submit(deadline_s=0.01)
     await asyncio.sleep(0.02)
     assert await worker.claim(1) == []
+    assert worker.expired == 1
     assert (await rig.get(late)).status is Status.EXPIRED
 
 
@@ -146,3 +147,11 @@ async def test_old_jobs_are_erased_and_leave_no_orphans(redis_url: str) -> None:
         await rig.queue.sweep(SHARDS)
         await worker.leave()
         assert await rig.keys() <= {"counts", "bell", "fence"}
+
+
+async def test_a_job_knows_how_many_are_before_it(rig: Rig) -> None:
+    worker = await rig.worker()
+    jobs = [await rig.submit() for _ in range(6)]
+    claimed = await worker.claim(3)
+    await worker.start(claimed[:1])
+    assert [(await rig.get(job)).ahead for job in jobs] == [None, 0, 0, 2, 3, 4]
