@@ -252,38 +252,6 @@ def test_models(server: FakeServer) -> None:
     assert json.loads(headrace("models", "show", "echo", "--json").stdout) == card
 
 
-def test_keys_are_made_listed_and_revoked(redis_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("HEADRACE_REDIS_URL", redis_url)
-    made = headrace("keys", "create", "--role", "admin", "--tenant", "acme", "--name", "laptop")
-    secret = made.stdout.strip()
-    assert secret.startswith("hr_")
-    assert "role admin, tenant acme" in made.stderr
-    (listed,) = json.loads(headrace("keys", "ls", "--json").stdout)
-    assert (listed["role"], listed["tenant"], listed["name"]) == ("admin", "acme", "laptop")
-    assert "digest" not in listed
-    assert secret.split("_")[2] not in str(listed)
-    assert listed["id"] in headrace("keys", "ls").stdout
-    assert headrace("keys", "revoke", secret).exit_code == 0
-    (revoked,) = json.loads(headrace("keys", "ls", "--json").stdout)
-    assert revoked["revoked_at"]
-    assert headrace("keys", "revoke", "nobody").exit_code == 2
-    assert "key" in json.loads(headrace("keys", "create", "--json").stdout)
-
-
-def test_keys_refuse_what_is_wrong(redis_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("HEADRACE_REDIS_URL", redis_url)
-    assert headrace("keys", "create", "--role", "king").exit_code == 2
-    assert headrace("keys", "create", "--tenant", "Bad Name").exit_code == 2
-
-
-def test_keys_without_redis_say_what_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("HEADRACE_REDIS_URL", raising=False)
-    monkeypatch.setenv("HEADRACE_DATA_DIR", str(tmp_path))
-    done = headrace("keys", "ls")
-    assert done.exit_code == 3
-    assert "start headrace up, or set HEADRACE_REDIS_URL" in done.stderr
-
-
 @pytest.mark.parametrize("words", [(), ("nothing",), ("submit",), ("jobs", "get")])
 def test_usage_is_exit_2(words: tuple[str, ...]) -> None:
     assert headrace(*words).exit_code == 2
