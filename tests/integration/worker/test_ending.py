@@ -58,7 +58,7 @@ async def test_a_queued_job_is_canceled_at_once_and_never_runs(rig):
     await rig.start()
     await rig.busy_with("sleep", seconds=0.5)
     queued = await rig.submit("die")
-    assert (await rig.queue.cancel(queued.id, "default")).status == "canceled"
+    assert (await rig.queue.cancel(queued.id, "default")).job.status == "canceled"
     assert (await rig.run(value=1)).status == "succeeded"
 
 
@@ -66,7 +66,7 @@ async def test_a_model_that_looks_sees_its_cancel(rig):
     live = await rig.start(cancel_grace_s=5)
     running = await rig.busy_with("watch", seconds=10)
     pid = live.engine_pid
-    assert (await rig.queue.cancel(running.id, "default")).status == "canceling"
+    assert (await rig.queue.cancel(running.id, "default")).job.status == "canceling"
     job = await rig.wait(running, 3)
     assert (job.status, live.engine_pid) == ("canceled", pid)
 
