@@ -18,7 +18,7 @@ class ApiSettings(HeadraceSettings):
     """What the API reads from `HEADRACE_*`; docs/settings.md says what each one does."""
 
     redis_url: str = "redis://127.0.0.1:6379/0"
-    namespace: str = "hr"
+    namespace: Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{1,64}$")] = "hr"
     durability: Literal["always", "everysec", "replicated"] = "always"
     result_ttl_s: PositiveFloat = 3600
     dead_ttl_s: PositiveFloat = 7 * DAY_S
