@@ -19,9 +19,9 @@ def journal(tmp_path: Path) -> Path:
     return tmp_path / "journal"
 
 
-def blocked(api: Api, seconds: float = 0.4) -> dict[str, Any]:
-    """Keep the model busy; a job submitted now cannot even be the next but one to run."""
-    jobs = [api.submit("actor", {"seconds": seconds}) for _ in range(3)]
+def blocked(api: Api, seconds: float = 0.1) -> dict[str, Any]:
+    """Keep the model busy with more jobs than may be started ahead, so that the next one waits."""
+    jobs = [api.submit("actor", {"seconds": seconds}) for _ in range(10)]
     api.reaches(jobs[0]["id"], "running")
     return jobs[-1]
 
@@ -83,7 +83,7 @@ def test_a_job_that_never_ends_is_timed_out_by_force(api: Api) -> None:
 
 
 def test_a_job_that_waits_beyond_its_deadline_expires(api: Api, journal: Path) -> None:
-    blocking = blocked(api, 2.0)
+    blocking = blocked(api, 0.3)
     given = {"name": "late", "journal": str(journal)}
     ended = api.run("actor", given, deadline_s=1)
     assert ended["status"] == "expired"
