@@ -212,7 +212,9 @@ class JobQueue:
         """
         verdict, status = await self._one(scripts.CANCEL, identifier, tenant)
         if verdict == b"final":
-            raise NotCancelable(f"The job has already ended as {status.decode()}.")
+            raise NotCancelable(
+                f"The job has already ended as {status.decode()}.", job_id=identifier
+            )
         return Canceled(await self.get(identifier, tenant), ended=verdict == b"ended")
 
     async def delete(self, identifier: str, tenant: str) -> None:
@@ -221,7 +223,8 @@ class JobQueue:
         if verdict == b"open":
             raise NotCancelable(
                 f"The job is {status.decode()}; only a job that has ended can be deleted. "
-                "Cancel it first."
+                "Cancel it first.",
+                job_id=identifier,
             )
 
     async def _one(

@@ -5,7 +5,7 @@ import pytest
 from worker.engine.batch import HeldJob
 from worker.engine.batcher import NEVER, Batcher
 from worker.engine.memory import SafeSizes
-from worker.engine.pipeline import MOST_ASKED, Pipeline
+from worker.engine.pipeline import MOST_AHEAD, Pipeline
 from worker.engine.timing import BatchTime
 from worker.wire import EngineJob, Formed
 
@@ -88,14 +88,18 @@ def test_while_batches_surprise_none_is_started_behind_another():
     assert not line.time.trusted
 
 
-def test_short_full_batches_are_asked_for_together_and_part_full_ones_wait():
+def test_short_full_batches_are_asked_for_one_ahead_and_part_full_ones_wait():
     line = Line(max_batch=2, seconds=0.0001)
     line.add(*"abcde")
     line.step()
     assert [each.ids for each in line.asked] == [["a", "b"], ["c", "d"]]
     line.add(*(str(each) for each in range(40)))
     line.step()
-    assert len(line.asked) == MOST_ASKED
+    assert len(line.asked) == MOST_AHEAD
+    line.pipeline.go(1, ["a", "b"], 0.001)
+    line.pipeline.ended(line.launched[0], 0.0001)
+    line.step(0.002)
+    assert len(line.asked) == MOST_AHEAD + 1
 
 
 def test_what_may_not_run_is_forgotten():

@@ -15,8 +15,9 @@ from worker.engine.outbox import Sender
 from worker.engine.timing import AnswerTime, BatchTime
 from worker.wire import Formed
 
-#: batches that may wait for Go together: short ones would else cost an answer's time each
-MOST_ASKED = 8
+#: batches on the device and behind it: whoever is behind is called running a little too early, and
+#: one that is there when the device is free is all that it needs
+MOST_AHEAD = 2
 
 
 class Pipeline:
@@ -84,7 +85,7 @@ class Pipeline:
         """Form what should be formed; returns when to come again at the latest."""
         formed: list[Batch] = []
         until = NEVER
-        while len(self.batcher) and len(self._asked) < MOST_ASKED:
+        while len(self.batcher) and len(self._asked) + len(self._flight) < MOST_AHEAD:
             # A part-full batch can still grow while another waits for its answer.
             if self._asked and not self.batcher.full:
                 break
