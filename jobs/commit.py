@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 from collections import deque
 from collections.abc import Awaitable, Callable
 from typing import Generic, TypeVar
@@ -19,8 +20,9 @@ MAX_BYTES = 256 * 1024
 class GroupCommit(Generic[Item, Answer]):
     """Turns many small calls into few large ones without waiting for more to come.
 
-    One call is in flight at a time. An item alone goes at once; under load the group grows by
-    itself, and so does the number of writes that share one fsync.
+    An item alone goes at once; under load the group grows by itself, and so does the number of
+    writes that share one fsync. One call is in flight at a time; with `second_at` another one
+    starts beside it as soon as so many items wait, so that neither side stands idle for the other.
     """
 
     def __init__(
@@ -28,18 +30,24 @@ class GroupCommit(Generic[Item, Answer]):
         call: Callable[[list[Item]], Awaitable[list[Answer]]],
         *,
         size: Callable[[Item], int] | None = None,
+        second_at: int | None = None,
     ) -> None:
         self._call = call
         self._size = size
+        self._second_at = second_at or sys.maxsize
         self._waiting: deque[tuple[Item, asyncio.Future[Answer]]] = deque()
-        self._task: asyncio.Task[None] | None = None
+        self._flights: set[asyncio.Task[None]] = set()
+        self._flying = 0
 
     def add(self, item: Item) -> asyncio.Future[Answer]:
         """Put an item into the next group; the future holds its own answer or the error."""
         future: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
         self._waiting.append((item, future))
-        if self._task is None:
-            self._task = asyncio.create_task(self._drain())
+        if self._flying == 0 or (self._flying == 1 and len(self._waiting) >= self._second_at):
+            self._flying += 1
+            flight = asyncio.create_task(self._fly())
+            self._flights.add(flight)
+            flight.add_done_callback(self._flights.discard)
         return future
 
     def _next_group(self) -> list[tuple[Item, asyncio.Future[Answer]]]:
@@ -53,12 +61,13 @@ class GroupCommit(Generic[Item, Answer]):
             group.append(self._waiting.popleft())
         return group
 
-    async def _drain(self) -> None:
+    async def _fly(self) -> None:
         try:
-            while self._waiting:
+            # The last one in flight goes on until nothing waits; a second leaves little to it.
+            while len(self._waiting) >= (1 if self._flying == 1 else self._second_at):
                 await self._commit(self._next_group())
         finally:
-            self._task = None
+            self._flying -= 1
 
     async def _commit(self, group: list[tuple[Item, asyncio.Future[Answer]]]) -> None:
         try:

@@ -27,6 +27,10 @@ from jobs.submission import Entry, digest_of, entry_for, fresh, refuse
 from jobs.sweeping import sweep
 from jobs.waiters import Waiters
 
+#: So many waiting submits fly beside the group that is under way. Measured with 64 clients: a
+#: sixth more submits than with one group at a time, when all clients end up in the same group.
+_SECOND_AT = 8
+
 
 class JobQueue:
     """Jobs in Redis; an async context manager that owns its subscription and its groups.
@@ -88,7 +92,9 @@ class JobQueue:
     async def _submit(self, job: NewJob, entry: Entry) -> Submitted:
         group = self._submits.get(entry.shard)
         if group is None:
-            group = GroupCommit(partial(self._commit, entry.shard), size=Entry.bytes)
+            group = GroupCommit(
+                partial(self._commit, entry.shard), size=Entry.bytes, second_at=_SECOND_AT
+            )
             self._submits[entry.shard] = group
         verdict, value = await group.add(entry)
         if verdict == b"ok":

@@ -34,6 +34,35 @@ async def test_what_arrives_during_a_call_goes_together_in_the_next() -> None:
     assert call.groups == [[0], [1, 2, 3, 4, 5]]
 
 
+async def test_a_second_call_flies_beside_the_first_once_enough_waits() -> None:
+    call = Recorder()
+    commit = GroupCommit(call, second_at=3)
+    answers = [commit.add(0)]
+    await asyncio.sleep(0)
+    for item in range(1, 8):
+        answers.append(commit.add(item))
+        await asyncio.sleep(0)
+    assert call.groups == [[0], [1, 2, 3]]
+    call.go.set()
+    assert await asyncio.gather(*answers) == [2 * item for item in range(8)]
+    assert sorted(item for group in call.groups for item in group) == list(range(8))
+    assert await commit.add(9) == 18
+
+
+async def test_a_second_call_leaves_nothing_behind() -> None:
+    for count in range(1, 40):
+        call = Recorder()
+        call.go.set()
+        commit = GroupCommit(call, second_at=2)
+        answers = []
+        for item in range(count):
+            answers.append(commit.add(item))
+            if item % 3 == 0:
+                await asyncio.sleep(0)
+        async with asyncio.timeout(1):
+            await asyncio.gather(*answers)
+
+
 async def test_a_group_has_a_largest_count_and_size() -> None:
     call = Recorder()
     call.go.set()
