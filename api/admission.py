@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 from api.load import LoadWatch
 from api.problems import DeadlineUnreachable
@@ -49,14 +48,9 @@ class Admission:
         if key is None or not await self._queue.has_key(job.tenant, job.model, key, shards):
             raise refusal
 
-    @contextlib.contextmanager
-    def backing_off(self, model: str) -> Iterator[None]:
-        """Tell a caller for whom the queue has no room when to come back."""
-        try:
-            yield
-        except QueueFull as full:
-            full.retry_after_s = full.retry_after_s or self._retry_after(model)
-            raise
+    def say_when(self, full: QueueFull, model: str) -> None:
+        """Let what the queue refused a submit with tell when to come back."""
+        full.retry_after_s = full.retry_after_s or self._retry_after(model)
 
     def _refusal(self, job: NewJob) -> HeadraceError | None:
         if not self.has_room:

@@ -16,6 +16,7 @@ from api.responses import JsonBytes
 from api.routes.submit import REPLAYED, fingerprint, json_body
 from api.schemas import accepted_batch_bytes, batch_bytes
 from jobs.cards import CardEntry
+from jobs.errors import QueueFull
 from jobs.job import NewJob
 
 router = APIRouter(route_class=LeanRoute)
@@ -32,13 +33,16 @@ async def submit_batch(
     key = headers.parse_idempotency_key(request.scope[HEADERS].get(b"idempotency-key"))
     new = _new_jobs(request, parsed, entry, caller)
     await front.admission.admit(new[0], key, entry.shards)
-    with front.admission.backing_off(entry.model):
+    try:
         submitted = await front.queue.submit_batch(
             new,
             shards=entry.shards,
             idempotency_key=key,
             fingerprint="" if key is None else fingerprint("batch", model, body),
         )
+    except QueueFull as full:
+        front.admission.say_when(full, entry.model)
+        raise
     extra = [(b"location", b"/v1/batches/" + submitted.id.encode())]
     if submitted.replayed:
         extra.append(REPLAYED)

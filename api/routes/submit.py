@@ -21,6 +21,7 @@ from api.middleware import HEADERS, REQUEST_ID, TRACEPARENT
 from api.responses import Header, JsonBytes
 from api.schemas import job_bytes, retry_after
 from jobs.cards import CardEntry
+from jobs.errors import QueueFull
 from jobs.job import NewJob, Submitted
 
 router = APIRouter(route_class=LeanRoute)
@@ -89,13 +90,16 @@ def _new_job(
 async def enter(front: Front, new: NewJob, entry: CardEntry, wait_s: float) -> Submitted:
     """Let a job in and store it, or say why not; count it when it is a new one."""
     await front.admission.admit(new, new.idempotency_key, entry.shards)
-    with front.admission.backing_off(new.model):
+    try:
         if wait_s > 0:
             submitted = await front.queue.submit_and_wait(
                 new, shards=entry.shards, timeout_s=wait_s
             )
         else:
             submitted = await front.queue.submit(new, shards=entry.shards)
+    except QueueFull as full:
+        front.admission.say_when(full, new.model)
+        raise
     if not submitted.replayed:
         front.count_submitted(new.model, new.priority)
     return submitted
