@@ -104,6 +104,7 @@ class CardWatch:
         self._entries: dict[tuple[str, str], CardEntry] = {}
         self._production: dict[str, str] = {}
         self._looked_at = float("-inf")
+        self._looking = asyncio.Lock()
         self._task: asyncio.Task[None] | None = None
         self.revision = -1
 
@@ -178,7 +179,9 @@ class CardWatch:
         try:
             return self.get(name)
         except (ModelNotFound, VersionNotFound):
-            if time.monotonic() - self._looked_at < _MISS_S:
-                raise
-            await self.refresh()
+            asked_at = time.monotonic()
+            # Who asks while another is looking waits for what that one finds.
+            async with self._looking:
+                if self._looked_at < asked_at - _MISS_S:
+                    await self.refresh()
             return self.get(name)
