@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
-from msgspec import Struct
+from msgspec import Struct, msgpack
 
 from jobs.states import FINAL, Priority, Status
 
@@ -174,3 +175,16 @@ def fields_of(flat: object) -> dict[str, str]:
         raise TypeError(f"expected a flat list of fields, not {type(flat).__name__}")
     text = [item.decode() for item in flat]
     return dict(zip(text[::2], text[1::2], strict=True))
+
+
+def jobs_from_wake(message: bytes) -> list[Job]:
+    """Build the jobs that a wake message carries whole (MessagePack, as the scripts pack it)."""
+    found: list[tuple[str, list[Any]]] = msgpack.decode(message)
+    return [job_from_row(identifier, [*map(_as_read, row), None]) for identifier, row in found]
+
+
+def _as_read(value: Any) -> Any:
+    # Lua packs its byte strings as text; a read answers them as bytes.
+    if isinstance(value, str):
+        return value.encode()
+    return [item.encode() for item in value] if isinstance(value, list) else value

@@ -11,12 +11,14 @@ from redis.asyncio.client import PubSub
 from jobs import keys
 from jobs.connection import RedisConnections, translated
 from jobs.errors import QueueUnavailable
-from jobs.job import Job
+from jobs.job import Job, jobs_from_wake
 from telemetry import logs
 
 #: A wake that was lost (a failover, a full buffer) is made good by looking again.
 LOOK_AGAIN_S = 5.0
 _RECONNECT_S = 0.5
+#: What a message that names jobs begins with; one that carries them is MessagePack.
+_ID = b"job_"
 
 log = logs.get(__name__)
 
@@ -60,7 +62,7 @@ class Waiters:
         self._draining = True
         for futures in list(self._waiting.values()):
             for future in list(futures):
-                _answer(future, None)
+                _set(future, None)
 
     def expect(self, identifier: str) -> asyncio.Future[Job | None]:
         """Return a future of the final job, or of None when the process drains.
@@ -88,8 +90,11 @@ class Waiters:
             return
         for identifier, job in zip(wanted, await self._look(wanted), strict=True):
             if job is None or job.final:
-                for future in list(self._waiting.get(identifier, ())):
-                    _answer(future, job)
+                self._answer(identifier, job)
+
+    def _answer(self, identifier: str, job: Job | None) -> None:
+        for future in list(self._waiting.get(identifier, ())):
+            _set(future, job)
 
     async def _listen(self) -> None:
         away = False
@@ -116,7 +121,14 @@ class Waiters:
                     ignore_subscribe_messages=True, timeout=LOOK_AGAIN_S
                 )
             if message is not None:
-                await self._wake(message["data"].decode().split(" "))
+                await self._heard(message["data"])
+
+    async def _heard(self, message: bytes) -> None:
+        if message.startswith(_ID):
+            await self._wake(message.decode().split(" "))
+            return
+        for job in jobs_from_wake(message):
+            self._answer(job.id, job)
 
     async def _look_again(self) -> None:
         while True:
@@ -125,6 +137,6 @@ class Waiters:
                 await self._wake(list(self._waiting))
 
 
-def _answer(future: asyncio.Future[Job | None], job: Job | None) -> None:
+def _set(future: asyncio.Future[Job | None], job: Job | None) -> None:
     if not future.done():
         future.set_result(job)

@@ -55,6 +55,30 @@ local function in_pieces(command, key, values)
   end
 end
 
+-- What `read` answers of a job, but for its place in the line.
+local function row_of(id, flat)
+  return {flat, redis.call('GET', P .. 'input:' .. id), redis.call('GET', P .. 'output:' .. id),
+    redis.call('GET', P .. 'extra:' .. id), redis.call('GET', P .. 'progress:' .. id)}
+end
+
+-- One message for each waiting process and call, not one for each job. Small jobs go along whole,
+-- which saves their clients a read; of the others the ids, to be read.
+local CARRIED = 65536
+local function publish(channel, ids)
+  local rows, others, size = {}, {}, 0
+  for _, id in ipairs(ids) do
+    size = size + redis.call('STRLEN', P .. 'output:' .. id) +
+      redis.call('STRLEN', P .. 'input:' .. id) + redis.call('STRLEN', P .. 'extra:' .. id)
+    if size > CARRIED then
+      others[#others + 1] = id
+    else
+      rows[#rows + 1] = {id, row_of(id, redis.call('HGETALL', P .. 'job:' .. id))}
+    end
+  end
+  if #rows > 0 then redis.call('PUBLISH', channel, cmsgpack.pack(rows)) end
+  if #others > 0 then redis.call('PUBLISH', channel, table.concat(others, ' ')) end
+end
+
 local function flush()
   for key, groups in pairs(deltas) do
     for group, by in pairs(groups) do
@@ -64,8 +88,7 @@ local function flush()
   for key, ids in pairs(unheld) do in_pieces('HDEL', key, ids) end
   in_pieces('ZADD', P .. 'due', due)
   in_pieces('ZREM', P .. 'due', undue)
-  -- One message for each waiting process and call, not one for each job.
-  for channel, ids in pairs(woken) do redis.call('PUBLISH', channel, table.concat(ids, ' ')) end
+  for channel, ids in pairs(woken) do publish(channel, ids) end
 end
 
 local function versioned(r) return r.model .. '@' .. r.version end

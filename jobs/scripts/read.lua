@@ -45,9 +45,9 @@ for i = 9, #ARGV do
       redis.call('HSET', P .. 'job:' .. id, 'watch',
         r.watch and (r.watch .. ' ' .. channel) or channel)
     end
-    rows[#rows + 1] = {flat, redis.call('GET', P .. 'input:' .. id),
-      redis.call('GET', P .. 'output:' .. id), redis.call('GET', P .. 'extra:' .. id),
-      redis.call('GET', P .. 'progress:' .. id), ahead(r)}
+    local row = row_of(id, flat)
+    row[6] = ahead(r)
+    rows[#rows + 1] = row
   end
 end
 return rows

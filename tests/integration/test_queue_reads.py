@@ -124,3 +124,21 @@ async def test_a_status_filter_finds_the_rare_one(rig: Rig) -> None:
     wanted = Filter(tenant="default", models={"echo": SHARDS}, status=Status.SUCCEEDED)
     page = await rig.queue.listing.page(wanted, limit=5)
     assert ([job.id for job in page.jobs], page.next_cursor) == ([jobs[0].id], None)
+
+
+async def test_a_wait_ends_with_the_whole_job_however_large(rig: Rig) -> None:
+    worker = await rig.worker()
+    for size in (10, 200_000):
+        waiting = asyncio.create_task(
+            rig.queue.submit_and_wait(
+                replace(JOB, metadata=b'{"a":"\xc3\xa9"}'), shards=SHARDS, timeout_s=5
+            )
+        )
+        claimed: list[Claimed] = []
+        while not claimed:
+            claimed = await worker.claim(1, start=True)
+        output = b'"' + "é".encode() * size + b'"'
+        await worker.settle([done(claimed[0], payload=output)])
+        told = (await waiting).job
+        assert told == await rig.get(told)
+        assert told.output == output
