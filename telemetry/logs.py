@@ -9,7 +9,7 @@ import sys
 from typing import TextIO, cast
 
 import structlog
-from structlog.contextvars import bind_contextvars, bound_contextvars
+from structlog.contextvars import bound_contextvars
 from structlog.typing import EventDict, FilteringBoundLogger, Processor, WrappedLogger
 
 __all__ = ["bind", "bound", "configure", "get"]
@@ -17,8 +17,8 @@ __all__ = ["bind", "bound", "configure", "get"]
 #: `with bound(job_id=...)`: fields of every event inside, in this task or thread only.
 bound = bound_contextvars
 
-#: Fields of every event from here on, for what stays the same: `bind(model=..., worker=...)`.
-bind = bind_contextvars
+#: Fields of every event of this process. Not a context variable: a thread begins with none.
+_always: dict[str, object] = {}
 
 #: Libraries whose chatter says nothing that our own events do not, and from where they are heard.
 NOISE = {
@@ -51,6 +51,11 @@ def configure(fmt: str, process: str, *, level: str = "info", stream: TextIO | N
     _capture_standard_logging(shared, ending, out, threshold)
 
 
+def bind(**fields: object) -> None:
+    """Put fields into every event of this process from here on: `bind(model=..., worker=...)`."""
+    _always.update(fields)
+
+
 def get(name: str) -> FilteringBoundLogger:
     """Return the logger of a module; `name` is the event's `logger`."""
     return cast("FilteringBoundLogger", structlog.get_logger(logger_name=name))
@@ -79,6 +84,8 @@ def _shared_processors(process: str) -> list[Processor]:
         event["logger"] = event.pop("logger_name", None)
         event["process"] = process
         event["pid"] = pid
+        for field, value in _always.items():
+            event.setdefault(field, value)
         return event
 
     return [

@@ -66,6 +66,7 @@ def build_station(
             max_result_bytes=settings.max_result_bytes,
             shards=shards,
             log_format=settings.log_format,
+            worker=name,
         )
 
     return Station(

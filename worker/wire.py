@@ -49,6 +49,7 @@ class Load(Frame, frozen=True):
     max_result_bytes: int = 262_144
     shards: list[int] = msgspec.field(default_factory=list)
     log_format: str = "auto"
+    worker: str = ""
 
 
 class Jobs(Frame, frozen=True):

@@ -2,6 +2,7 @@ import asyncio
 import io
 import json
 import logging
+import threading
 import warnings
 
 import pytest
@@ -144,3 +145,16 @@ def test_a_reader_that_went_away_does_not_stop_the_work():
     logs.configure("json", "worker", stream=Broken())
     logs.get("worker").info("unheard")
     logging.getLogger("any").warning("unheard")
+
+
+def test_what_is_bound_for_the_process_is_in_events_of_every_thread(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(logs, "_always", {})
+    stream = io.StringIO()
+    logs.configure("json", "worker", stream=stream)
+    logs.bind(worker="w1")
+    thread = threading.Thread(target=lambda: logs.get("t").info("there", model="echo"))
+    thread.start()
+    thread.join()
+    assert json.loads(stream.getvalue())["worker"] == "w1"

@@ -114,7 +114,7 @@ def serve(end: socket.socket) -> int:
     if load is None:
         return EXIT_STOPPED
     logs.configure(load.log_format, process="engine")
-    logs.bind(model=load.name, version=load.version)
+    logs.bind(model=load.name, version=load.version, worker=load.worker)
     Thread(target=line.listen, name="mailbox", daemon=True).start()
     try:
         _serve_model(load, line)
