@@ -53,9 +53,10 @@ class Ledger:
         """How many outcomes are known."""
         return len(self.outcomes)
 
-    def read_once(self) -> None:
-        """Read every job; an outcome that differs from the one told before is a lie."""
-        waiting = sorted(self.accepted)
+    def read_once(self, *, again: bool = False) -> None:
+        """Read what has no outcome yet; or all, as an outcome that is another one now is a lie."""
+        with self._lock:
+            waiting = sorted(self.accepted if again else self.accepted.keys() - self.outcomes)
         for start in range(0, len(waiting), 100):
             ids = ",".join(waiting[start : start + 100])
             answer = self._api.call("GET", "/v1/jobs", params={"ids": ids, "limit": 100})
@@ -81,7 +82,7 @@ class Ledger:
                 break
             self.read_once()
             time.sleep(0.1)
-        self.read_once()
+        self.read_once(again=True)
 
     def verdict(self) -> dict[str, Any]:
         """Say in one line how it went."""

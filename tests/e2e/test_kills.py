@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -92,6 +93,7 @@ def test_a_job_of_a_vanished_worker_is_queued_again_though_no_worker_is_left(
 
 def _until_done(ledger: Ledger, count: int) -> None:
     def enough() -> bool:
+        time.sleep(0.1)
         ledger.read_once()
         return ledger.done >= count
 
