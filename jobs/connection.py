@@ -8,13 +8,13 @@ from collections.abc import Iterator, Sequence
 from types import TracebackType
 from typing import Any, Self, cast
 
-from hiredis import pack_command
 from redis import exceptions
 from redis.asyncio import BlockingConnectionPool, Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
 from jobs import keys
+from jobs.calls import Calls
 from jobs.errors import NotDurable, QueueFull, QueueUnavailable, WrongRedis
 from jobs.scripts import Script
 
@@ -75,6 +75,7 @@ class RedisConnections:
         self.durability = durability
         self._pool_size = pool_size
         self._client: Redis | None = None
+        self._calls: Calls | None = None
 
     async def __aenter__(self) -> Self:
         pool = BlockingConnectionPool.from_url(
@@ -86,6 +87,7 @@ class RedisConnections:
             retry=Retry(NoBackoff(), 0),
         )
         self._client = Redis.from_pool(pool)
+        self._calls = Calls(pool, limit=self._pool_size, timeout_s=SOCKET_TIMEOUT_S)
         return self
 
     async def __aexit__(
@@ -94,6 +96,9 @@ class RedisConnections:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
+        if self._calls is not None:
+            calls, self._calls = self._calls, None
+            await calls.close()
         if self._client is not None:
             client, self._client = self._client, None
             await client.aclose()
@@ -104,6 +109,13 @@ class RedisConnections:
         if self._client is None:
             raise RuntimeError("RedisConnections is used outside its `async with` block")
         return self._client
+
+    @property
+    def calls(self) -> Calls:
+        """The connections for scripts; use them inside `translated()`."""
+        if self._calls is None:
+            raise RuntimeError("RedisConnections is used outside its `async with` block")
+        return self._calls
 
     def dedicated(self) -> Redis:
         """Return a client with a connection of its own, for blocking reads; the caller closes."""
@@ -131,7 +143,7 @@ class RedisConnections:
 
     async def _evaluate(self, script: Script, prefix: str, args: Sequence[Any]) -> Any:
         if self.durability != "replicated":
-            return await self._send(("EVALSHA", script.sha, 1, prefix, *args))
+            return await self.calls.send(("EVALSHA", script.sha, 1, prefix, *args))
         async with self.client.pipeline(transaction=False) as pipe:
             pipe.evalsha(script.sha, 1, prefix, *args)
             pipe.wait(1, _REPLICA_WAIT_MS)
@@ -143,16 +155,6 @@ class RedisConnections:
                 retry_after_s=2,
             )
         return answer
-
-    async def _send(self, command: tuple[Any, ...]) -> Any:
-        """Send one command, packed in C: a group of submits has some thousand arguments."""
-        pool = self.client.connection_pool
-        connection = await pool.get_connection()  # type: ignore[no-untyped-call]
-        try:
-            await connection.send_packed_command(pack_command(command))
-            return await connection.read_response()
-        finally:
-            await pool.release(connection)
 
     async def healthy(self) -> bool:
         """Say whether Redis answers now."""

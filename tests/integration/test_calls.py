@@ -1,0 +1,71 @@
+"""Connections of our own: none is given on with an answer that another waits for."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+
+from jobs.calls import Calls
+from jobs.connection import RedisConnections, translated
+from jobs.errors import QueueUnavailable
+
+BLOCKING = ("BLPOP", "nothing", 30)
+
+
+@pytest.fixture
+async def calls(redis_url: str) -> AsyncIterator[Calls]:
+    async with RedisConnections(redis_url) as connections:
+        made = Calls(connections.client.connection_pool, limit=3, timeout_s=0.3)
+        yield made
+        await made.close()
+
+
+async def test_many_calls_share_few_connections(calls: Calls, redis_url: str) -> None:
+    answers = await asyncio.gather(*(calls.send(("ECHO", str(n))) for n in range(50)))
+    assert answers == [str(n).encode() for n in range(50)]
+    listed = (await calls.send(("CLIENT", "LIST"))).decode()
+    assert len([line for line in listed.splitlines() if "cmd=echo" in line]) <= 3
+
+
+async def test_a_call_that_was_canceled_leaves_no_answer_behind(calls: Calls) -> None:
+    blocked = asyncio.create_task(calls.send(BLOCKING))
+    await asyncio.sleep(0.05)
+    blocked.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await blocked
+    assert [await calls.send(("ECHO", "a")) for _ in range(4)] == [b"a"] * 4
+
+
+async def test_a_call_without_an_answer_ends_in_time(calls: Calls) -> None:
+    async with asyncio.timeout(2):
+        with pytest.raises(QueueUnavailable), translated():
+            await calls.send(BLOCKING)
+    assert await calls.send(("ECHO", "a")) == b"a"
+
+
+async def test_an_error_of_the_server_costs_no_connection(calls: Calls) -> None:
+    before = await calls.send(("CLIENT", "ID"))
+    with pytest.raises(Exception, match="unknown command"):
+        await calls.send(("NONSENSE",))
+    assert await calls.send(("CLIENT", "ID")) == before
+
+
+async def test_after_a_restart_one_failure_is_enough(own_redis: Any) -> None:
+    async with RedisConnections(own_redis.url) as connections:
+        await asyncio.gather(*(connections.calls.send(("ECHO", "a")) for _ in range(8)))
+        own_redis.kill()
+        own_redis.start()
+        with pytest.raises(QueueUnavailable), translated():
+            await connections.calls.send(("ECHO", "a"))
+        for _ in range(8):
+            assert await connections.calls.send(("ECHO", "a")) == b"a"
+
+
+async def test_outside_its_block_there_is_none(redis_url: str) -> None:
+    connections = RedisConnections(redis_url)
+    for part in ("calls", "client"):
+        with pytest.raises(RuntimeError):
+            getattr(connections, part)
