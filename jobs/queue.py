@@ -78,9 +78,10 @@ class JobQueue:
         """Store a job and hold until it is final or `timeout_s` is over."""
         entry = entry_for(job, shards, watch=self._waiters.channel)
         # Expected before it exists: it may end before the submit's own answer is here.
-        future = self._waiters.expect(entry.id)
+        future = self._waiters.expect(entry.id, unborn=True)
         try:
             submitted = await self._submit(job, entry)
+            self._waiters.born(entry.id)
             if submitted.replayed:
                 final = await self.wait(submitted.job.id, job.tenant, timeout_s)
                 return Submitted(final, replayed=True)

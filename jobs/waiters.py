@@ -39,6 +39,7 @@ class Waiters:
         self._connections = connections
         self._look = look
         self._waiting: dict[str, set[asyncio.Future[Job | None]]] = {}
+        self._unborn: set[str] = set()
         self._tasks: list[asyncio.Task[None]] = []
         self._draining = False
 
@@ -46,7 +47,7 @@ class Waiters:
         """Begin to listen; Redis need not be there yet."""
         self._tasks = [
             asyncio.create_task(self._listen(), name="wake-listener"),
-            asyncio.create_task(self._look_again(), name="wake-look-again"),
+            asyncio.create_task(self._keep_looking(), name="wake-look-again"),
         ]
 
     async def stop(self) -> None:
@@ -64,25 +65,37 @@ class Waiters:
             for future in list(futures):
                 _set(future, None)
 
-    def expect(self, identifier: str) -> asyncio.Future[Job | None]:
-        """Return a future of the final job, or of None when the process drains.
+    def expect(self, identifier: str, *, unborn: bool = False) -> asyncio.Future[Job | None]:
+        """Return a future of the final job, or of None when it is gone or the process drains.
 
         The caller makes sure that the job is watched (by its submit or by a look), and gives
-        the future to `forget` in the end.
+        the future to `forget` in the end. An `unborn` job is on its way to Redis: until `born`
+        says that it is there, not finding it means nothing.
         """
+        if unborn:
+            self._unborn.add(identifier)
         future: asyncio.Future[Job | None] = asyncio.get_running_loop().create_future()
         if self._draining:
             future.set_result(None)
         self._waiting.setdefault(identifier, set()).add(future)
         return future
 
+    def born(self, identifier: str) -> None:
+        """Take note that a job is in Redis."""
+        self._unborn.discard(identifier)
+
     def forget(self, identifier: str, future: asyncio.Future[Job | None]) -> None:
         """Stop waiting."""
+        self._unborn.discard(identifier)
         futures = self._waiting.get(identifier)
         if futures is not None:
             futures.discard(future)
             if not futures:
                 del self._waiting[identifier]
+
+    async def look_again(self) -> None:
+        """Find by looking what ended while nobody listened."""
+        await self._wake(self._waiting.keys() - self._unborn)
 
     async def _wake(self, identifiers: Iterable[str]) -> None:
         wanted = [identifier for identifier in identifiers if identifier in self._waiting]
@@ -105,8 +118,7 @@ class Waiters:
                     with translated():
                         await subscription.subscribe(self.channel)
                     away = False
-                    # What ended while nobody listened is found by looking.
-                    await self._wake(list(self._waiting))
+                    await self.look_again()
                     await self._hear(subscription)
             except QueueUnavailable as error:
                 if not away:
@@ -130,11 +142,11 @@ class Waiters:
         for job in jobs_from_wake(message):
             self._answer(job.id, job)
 
-    async def _look_again(self) -> None:
+    async def _keep_looking(self) -> None:
         while True:
             await asyncio.sleep(LOOK_AGAIN_S)
             with contextlib.suppress(QueueUnavailable):
-                await self._wake(list(self._waiting))
+                await self.look_again()
 
 
 def _set(future: asyncio.Future[Job | None], job: Job | None) -> None:
