@@ -66,7 +66,8 @@ class Application(FastAPI):
     def build_middleware_stack(self) -> ASGIApp:
         """Return what serves a request, from the outside in: CORS, the edge, the router."""
         routes = LeanRouter(self.routes, self.router)
-        edge = Edge(routes, self._exposition.metrics.request_observer)
+        observe = self._exposition.metrics.request_observer
+        edge = Edge(routes, observe, log_each=self._settings.log_level == "debug")
         origins = self._settings.cors_origins
         if not origins:
             return edge

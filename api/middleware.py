@@ -32,9 +32,11 @@ Observe = Callable[[str, str, int, float], None]
 class Edge:
     """The outermost layer, one per process."""
 
-    def __init__(self, app: ASGIApp, observe: Observe) -> None:
+    def __init__(self, app: ASGIApp, observe: Observe, *, log_each: bool = False) -> None:
+        """Serve `app`; with `log_each` every request gets a line, which costs as much as it."""
         self.app = app
         self.observe = observe
+        self.log_each = log_each
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request; nothing leaves this without an answer and a line of metrics."""
@@ -62,6 +64,8 @@ class Edge:
             route = getattr(scope.get("route"), "path", "unmatched")
             seconds = time.perf_counter() - began
             self.observe(scope["method"], route, exchange.status, seconds)
+            if self.log_each:
+                log.debug("request", status=exchange.status, seconds=seconds, **exchange.of(scope))
 
 
 class _Exchange:
@@ -88,18 +92,19 @@ class _Exchange:
     async def refuse(self, error: HeadraceError, scope: Scope, receive: Receive) -> None:
         response = problem_response(error, scope, self.request_id)
         if response.status_code >= 500:
-            log.warning("request_refused", code=error.code, detail=error.detail, **self._of(scope))
+            log.warning("request_refused", code=error.code, detail=error.detail, **self.of(scope))
         await response(scope, receive, self.send)
 
     async def fail(self, scope: Scope, receive: Receive) -> bool:
         """Answer with a 500; True when the response had begun, so that the server must cut it."""
-        log.exception("request_failed", **self._of(scope))
+        log.exception("request_failed", **self.of(scope))
         if self.status:
             return True
         await internal_error(scope, self.request_id)(scope, receive, self.send)
         return False
 
-    def _of(self, scope: Scope) -> dict[str, Any]:
+    def of(self, scope: Scope) -> dict[str, Any]:
+        """Return what every log line about this request carries."""
         return {
             "request_id": self.request_id,
             "traceparent": self.traceparent,

@@ -7,6 +7,7 @@ from typing import Any
 
 import httpx
 import pytest
+from structlog.testing import capture_logs
 
 
 async def beat(worker: Any, state: str, reason: str = "", **stats: str) -> None:
@@ -163,6 +164,16 @@ async def test_an_unforeseen_error_is_a_500_that_says_nothing(
     answer = await api.client.get("/v1/jobs/x")
     assert (answer.status_code, answer.json()["code"]) == (500, "internal_error")
     assert "secret" not in answer.text
+
+
+async def test_at_debug_each_request_is_logged_with_its_ids(opening: Any, api: Any) -> None:
+    headers = {"x-request-id": "seen-1"}
+    async with opening(log_level="debug") as talkative:
+        with capture_logs() as lines:
+            await talkative.client.get("/livez", headers=headers)
+            await api.client.get("/livez", headers=headers)
+    (line,) = [each for each in lines if each.get("request_id") == "seen-1"]
+    assert (line["event"], line["path"], line["status"]) == ("request", "/livez", 200)
 
 
 async def test_browsers_are_let_in_only_where_told(api: Any, opening: Any) -> None:
