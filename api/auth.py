@@ -27,18 +27,24 @@ ANYBODY = Caller(DEFAULT_TENANT, Role.ADMIN, None)
 class Doorkeeper:
     """Turns an Authorization header into a caller, or refuses it."""
 
-    def __init__(self, ring: KeyRing, *, may_be_open: bool) -> None:
+    def __init__(self, ring: KeyRing, *, may_be_open: bool, local_only: bool = False) -> None:
         self._ring = ring
         self._may_be_open = may_be_open
+        self._local_only = local_only
 
     @property
     def open(self) -> bool:
         """Whether requests need no key now."""
         return self._may_be_open and self._ring.known and not self._ring.any
 
-    def admit(self, authorization: bytes | None, role: Role) -> Caller:
+    def admit(self, authorization: bytes | None, role: Role, host: bytes | None = None) -> Caller:
         """Return the caller; raises Unauthorized, Forbidden, QueueUnavailable."""
         caller = self._identify(authorization)
+        if caller is ANYBODY and self._local_only and not _names_this_machine(host):
+            raise Forbidden(
+                "Without a key this server answers to localhost alone, lest a web page reach it by "
+                "a name of its own. Call it as localhost, or make a key."
+            )
         if _RANK[caller.role] < _RANK[role]:
             raise Forbidden(f"This key has the role {caller.role}; this needs {role}.")
         return caller
@@ -55,3 +61,13 @@ class Doorkeeper:
         if record is None:
             raise Unauthorized("This key is not valid, or was revoked.")
         return Caller(record.tenant, record.role, record.id)
+
+
+def _names_this_machine(host: bytes | None) -> bool:
+    # A page of a foreign name that was pointed at 127.0.0.1 sends that name (DNS rebinding).
+    name = (host or b"").decode("latin-1").rsplit("]", 1)[0].lstrip("[")
+    if b"[" not in (host or b""):
+        name = name.partition(":")[0]
+    if name.lower() in {"localhost", "", "::1"}:
+        return True
+    return name.startswith("127.") and name.replace(".", "").isdigit()

@@ -36,7 +36,8 @@ async def administrator(request: Request) -> Caller:
 def admit(request: Request, role: Role) -> Caller:
     """Return the caller if the key may act in this role."""
     front: Front = request.scope["app"].front
-    return front.doorkeeper.admit(request.scope[HEADERS].get(b"authorization"), role)
+    given = request.scope[HEADERS]
+    return front.doorkeeper.admit(given.get(b"authorization"), role, given.get(b"host"))
 
 
 FrontDep = Annotated[Front, Depends(front_of)]

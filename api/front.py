@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import itertools
 import random
+import time
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
@@ -21,7 +22,7 @@ from api.settings import ApiSettings
 from jobs.adoption import Unbroken, adopt
 from jobs.cards import CardEntry, CardWatch
 from jobs.connection import RedisConnections
-from jobs.errors import HeadraceError
+from jobs.errors import HeadraceError, QueueUnavailable, WrongRedis
 from jobs.keystore import KeyRing, KeyStore
 from jobs.overview import ModelOverview, overview
 from jobs.queue import JobQueue
@@ -33,6 +34,9 @@ from telemetry.queue_figures import QueueFigures
 
 #: How often the sweeps run and the figures are read; each process has its own moment.
 BEAT_S = 1.0
+#: How long a check of Redis's settings holds, and how long a start waits for the first.
+_VERIFY_S = 60.0
+_FIRST_CHECK_S = 2.0
 
 log = logs.get(__name__)
 
@@ -57,6 +61,7 @@ class Front:
     draining: bool = False
     #: Redis answered, can keep the promise, and has the keys of the keys file.
     verified: bool = False
+    _verified_at: float = 0.0
     #: Names of background tasks that have ended with an error: this process is not alive.
     broken: list[str] = field(default_factory=list)
     _submitted: dict[tuple[str, Priority], Counter] = field(default_factory=dict)
@@ -86,16 +91,34 @@ class Front:
         self.metrics.jobs_finished.labels(model, version, status, code).inc()
 
     async def verify(self) -> None:
-        """Check Redis once it answers, and seed the first keys; raises WrongRedis, BadKey."""
-        if self.verified:
+        """Check Redis once it answers, and again each minute: it may be another one by then.
+
+        Raises WrongRedis, BadKey.
+        """
+        now = time.monotonic()
+        if self.verified and now - self._verified_at < _VERIFY_S:
             return
-        for warning in await self.connections.verify():
-            log.warning("redis_unverified", detail=warning)
-        if self.settings.keys_file is not None:
-            await self.keys.seed(self.settings.keys_file)
-        await self.ring.refresh()
-        await self.cards.refresh()
-        self.verified = True
+        try:
+            warnings = await self.connections.verify()
+        except WrongRedis:
+            self.verified = False
+            raise
+        if not self.verified:
+            for warning in warnings:
+                log.warning("redis_unverified", detail=warning)
+            if self.settings.keys_file is not None:
+                await self.keys.seed(self.settings.keys_file)
+            await self.ring.refresh()
+            await self.cards.refresh()
+        self.verified, self._verified_at = True, now
+
+    def require_verified(self) -> None:
+        """Refuse a submit while it is not known that Redis keeps what is accepted."""
+        if not self.verified:
+            raise QueueUnavailable(
+                "Redis has not been checked yet, or cannot keep the promise; the log says why.",
+                retry_after_s=2,
+            )
 
     async def sweep(self) -> None:
         """Do what is due in every shard in use, and look at one more for jobs without a card.
@@ -169,10 +192,16 @@ async def opened(settings: ApiSettings, metrics: Metrics) -> AsyncIterator[Front
             keys=KeyStore(connections),
             loads=loads,
             admission=Admission(connections, queue, loads),
-            doorkeeper=Doorkeeper(ring, may_be_open=settings.may_answer_anybody),
+            doorkeeper=Doorkeeper(
+                ring, may_be_open=settings.may_answer_anybody, local_only=not settings.insecure
+            ),
             validators=Validators(),
             metrics=metrics,
         )
+        # So that the first request finds Redis checked; the background tries on if it is away.
+        with contextlib.suppress(HeadraceError, TimeoutError):
+            async with asyncio.timeout(_FIRST_CHECK_S):
+                await front.verify()
         async with _background(front):
             yield front
 

@@ -12,6 +12,8 @@ from jobs.policy import QueueOptions
 
 #: The longest silence between two answers of Redis that still counts as unbroken, in seconds.
 _GAP_S = 3.0
+#: How far the two clocks may drift apart between two answers, in seconds.
+_STEP_S = 1.0
 #: Jobs moved by one call.
 _PAGE = 500
 
@@ -30,17 +32,22 @@ class Adopted:
 
 
 class Unbroken:
-    """For how long Redis has answered this process without a break."""
+    """For how long Redis has answered this process, with both clocks in step."""
 
     def __init__(self) -> None:
-        self._since = self._last = float("-inf")
+        self._since = self._last = self._offset = float("-inf")
 
-    def answered(self) -> float:
-        """Note an answer; return for how many seconds there has been no gap."""
+    def answered(self, redis_s: float) -> float:
+        """Note an answer and Redis's time in it; return for how many seconds there was no break.
+
+        A clock of Redis that jumped makes living workers look dead, and so does a machine that
+        slept: its monotonic clock stood still meanwhile.
+        """
         now = time.monotonic()
-        if now - self._last > _GAP_S:
+        offset = redis_s - now
+        if now - self._last > _GAP_S or abs(offset - self._offset) > _STEP_S:
             self._since = now
-        self._last = now
+        self._last, self._offset = now, offset
         return now - self._since
 
 
@@ -54,8 +61,8 @@ async def adopt(
     adopted: list[Adopted] = []
     # An answer first: a call that hung while Redis was away must not count as contact.
     with translated():
-        await connections.client.ping()
-    reached = int(unbroken.answered() * 1000)
+        seconds, microseconds = await connections.client.time()
+    reached = int(unbroken.answered(seconds + microseconds / 1e6) * 1000)
     for shard in shards:
         args = [*options.policy, int(options.beat_limit_s * 1000), reached, _PAGE]
         adopted += adopted_from(await connections.run(scripts.ADOPT, shard, args))

@@ -13,7 +13,7 @@ from typing import Any, Self, cast
 
 from jobs import keys
 from jobs.connection import RedisConnections, translated
-from jobs.errors import ModelNotFound, QueueUnavailable, VersionNotFound
+from jobs.errors import HeadraceError, ModelNotFound, QueueUnavailable, VersionNotFound
 
 #: How long a change of a card may go unseen.
 REFRESH_S = 1.0
@@ -140,7 +140,7 @@ class CardWatch:
     async def _follow(self) -> None:
         while True:
             await asyncio.sleep(REFRESH_S)
-            with contextlib.suppress(QueueUnavailable):
+            with contextlib.suppress(HeadraceError):
                 await self.refresh()
 
     def models(self) -> list[str]:

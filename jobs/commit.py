@@ -8,8 +8,6 @@ from collections import deque
 from collections.abc import Awaitable, Callable
 from typing import Generic, TypeVar
 
-from jobs.errors import HeadraceError
-
 Item = TypeVar("Item")
 Answer = TypeVar("Answer")
 
@@ -44,11 +42,14 @@ class GroupCommit(Generic[Item, Answer]):
         future: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
         self._waiting.append((item, future))
         if self._flying == 0 or (self._flying == 1 and len(self._waiting) >= self._second_at):
-            self._flying += 1
-            flight = asyncio.create_task(self._fly())
-            self._flights.add(flight)
-            flight.add_done_callback(self._flights.discard)
+            self._launch()
         return future
+
+    def _launch(self) -> None:
+        self._flying += 1
+        flight = asyncio.create_task(self._fly())
+        self._flights.add(flight)
+        flight.add_done_callback(self._flights.discard)
 
     def _next_group(self) -> list[tuple[Item, asyncio.Future[Answer]]]:
         group: list[tuple[Item, asyncio.Future[Answer]]] = []
@@ -68,6 +69,9 @@ class GroupCommit(Generic[Item, Answer]):
                 await self._commit(self._next_group())
         finally:
             self._flying -= 1
+            if self._waiting and not self._flying:
+                # This flight broke; what waits behind it must not.
+                self._launch()
 
     async def _commit(self, group: list[tuple[Item, asyncio.Future[Answer]]]) -> None:
         try:
@@ -79,7 +83,7 @@ class GroupCommit(Generic[Item, Answer]):
                     future.set_exception(error)
                     # A caller that has gone away must not leave a warning about a lost error.
                     future.exception()
-            if not isinstance(error, HeadraceError):
+            if not isinstance(error, Exception):
                 raise
         else:
             for (_, future), answer in zip(group, answers, strict=True):

@@ -22,6 +22,17 @@ from jobs.scripts import Script
 SOCKET_TIMEOUT_S = 5.0
 _REPLICA_WAIT_MS = 1000
 _OLDEST = (7, 0)
+#: What a server answers that is there and cannot do its work, now or with these rights.
+_UNABLE = (
+    "BUSY ",
+    "CLUSTERDOWN",
+    "LOADING",
+    "MISCONF",
+    "NOAUTH",
+    "NOPERM",
+    "NOREPLICAS",
+    "UNKILLABLE",
+)
 _SCHEMES = ("redis://", "rediss://", "unix://")
 
 DURABILITIES = ("always", "everysec", "replicated")
@@ -36,11 +47,18 @@ def translated() -> Iterator[None]:
         yield
     except exceptions.OutOfMemoryError as error:
         raise QueueFull("Redis has no memory left for another job.", retry_after_s=5) from error
-    except (exceptions.ConnectionError, exceptions.TimeoutError, OSError) as error:
+    except (
+        exceptions.ConnectionError,
+        exceptions.TimeoutError,
+        exceptions.ReadOnlyError,
+        exceptions.MasterDownError,
+        exceptions.TryAgainError,
+        OSError,
+    ) as error:
         raise QueueUnavailable(f"Redis cannot be reached: {error}", retry_after_s=2) from error
     except exceptions.ResponseError as error:
-        if str(error).startswith(("MISCONF", "LOADING", "READONLY", "MASTERDOWN", "NOREPLICAS")):
-            raise QueueUnavailable(f"Redis takes no writes: {error}", retry_after_s=5) from error
+        if str(error).startswith(_UNABLE):
+            raise QueueUnavailable(f"Redis cannot serve this: {error}", retry_after_s=5) from error
         raise
     # Python 3.11's wait_for, around each of the library's writes, loses a cancellation that comes
     # together with its result; a loop that is told to end would then go on for ever.
@@ -142,7 +160,7 @@ class RedisConnections:
                 return await self._evaluate(script, prefix, args)
 
     async def _evaluate(self, script: Script, prefix: str, args: Sequence[Any]) -> Any:
-        if self.durability != "replicated":
+        if self.durability != "replicated" or not script.told:
             return await self.calls.send(("EVALSHA", script.sha, 1, prefix, *args))
         async with self.client.pipeline(transaction=False) as pipe:
             pipe.evalsha(script.sha, 1, prefix, *args)

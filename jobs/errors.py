@@ -45,7 +45,7 @@ CODES: dict[str, ErrorCode] = _table(
     ("no_such_job", "No such job", 404, False, "client"),
     ("no_such_batch", "No such batch", 404, False, "client"),
     ("method_not_allowed", "This address does not take that method", 405, False, "client"),
-    ("not_cancelable", "The job has already ended", 409, False, "client"),
+    ("not_cancelable", "The state of the job does not allow this", 409, False, "client"),
     ("not_retryable", "The job cannot be retried in this state", 409, False, "client"),
     ("payload_too_large", "The request body is too large", 413, False, "client"),
     ("unsupported_media_type", "The request body is not JSON", 415, False, "client"),

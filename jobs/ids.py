@@ -23,7 +23,8 @@ _PAIRS = [first + second for first in _ALPHABET for second in _ALPHABET]
 _STEPS = range(120, -1, -10)
 
 
-def _shard_text(shard: int) -> str:
+def shard_text(shard: int) -> str:
+    """Return the three characters that name a shard in an id."""
     return f"{_ALPHABET[shard >> 10]}{_PAIRS[shard & 1023]}"
 
 
@@ -51,12 +52,12 @@ def uuid7() -> int:
 
 def new_job_id(shard: int) -> str:
     """Mint the id of a job on `shard`."""
-    return f"job_{_shard_text(shard)}{_uuid_text()}"
+    return f"job_{shard_text(shard)}{_uuid_text()}"
 
 
 def new_batch_id(shard: int) -> str:
     """Mint the id of a batch on `shard`."""
-    return f"bat_{_shard_text(shard)}{_uuid_text()}"
+    return f"bat_{shard_text(shard)}{_uuid_text()}"
 
 
 def shard_of(identifier: str, kind: str = "job") -> int | None:

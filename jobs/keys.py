@@ -46,7 +46,7 @@ Each with its type, what it holds, who writes it, and how long it lives:
 
 Global keys hold no jobs: `cards` (hash, `<model>@<version>` -> card), `production` (hash, model ->
 version), `cards:rev` (counter), `keys` (hash, key id -> record), `keys:rev` (counter).
-Channels: `wake:<process>` (job ids that ended), `cards:changed`.
+Channel: `wake:<process>` (jobs that ended).
 """
 
 from __future__ import annotations
@@ -72,11 +72,6 @@ def production(namespace: str) -> str:
 def cards_revision(namespace: str) -> str:
     """Return the counter that rises with every change of a card."""
     return f"{namespace}:cards:rev"
-
-
-def cards_channel(namespace: str) -> str:
-    """Return the channel on which a change of a card is told."""
-    return f"{namespace}:cards:changed"
 
 
 def access_keys(namespace: str) -> str:

@@ -11,7 +11,7 @@ import re
 import secrets
 import string
 import time
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 from enum import StrEnum
 from pathlib import Path
 from types import TracebackType
@@ -144,9 +144,10 @@ def _now_ms() -> int:
 
 
 def _parse(raw: bytes) -> KeyRecord:
-    record = json.loads(raw)
-    record["role"] = Role(record["role"])
-    return KeyRecord(**record)
+    found = json.loads(raw)
+    # A newer release may write more than this one knows.
+    known = {each.name: found[each.name] for each in fields(KeyRecord) if each.name in found}
+    return KeyRecord(**{**known, "role": Role(found["role"])})
 
 
 def _read_keys_file(path: Path) -> list[KeyRecord]:
@@ -180,6 +181,7 @@ class KeyRing:
         self._store = KeyStore(connections)
         self._records: dict[str, KeyRecord] = {}
         self._revision = -1
+        self._seen = False
         self._task: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> Self:
@@ -205,11 +207,12 @@ class KeyRing:
         if revision != self._revision:
             self._records = {record.id: record for record in await self._store.records()}
             self._revision = revision
+            self._seen = self._seen or bool(self._records)
 
     async def _follow(self) -> None:
         while True:
             await asyncio.sleep(REFRESH_S)
-            with contextlib.suppress(QueueUnavailable):
+            with contextlib.suppress(HeadraceError):
                 await self.refresh()
 
     @property
@@ -219,8 +222,10 @@ class KeyRing:
 
     @property
     def any(self) -> bool:
-        """Whether any key was ever made; revoking the last one must not open the door."""
-        return bool(self._records)
+        """Whether any key was ever seen: neither revoking the last one nor a Redis that comes back
+        empty may open the door.
+        """
+        return self._seen
 
     def authenticate(self, text: str) -> KeyRecord | None:
         """Return the record of a valid key; unknown and wrong take the same time."""

@@ -4,21 +4,25 @@ from __future__ import annotations
 
 import heapq
 import re
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import cast
 
 from jobs import keys
 from jobs.connection import RedisConnections, translated
 from jobs.errors import MalformedRequest, NoSuchBatch
-from jobs.ids import shard_of, time_part
+from jobs.ids import shard_of, shard_text, time_part
 from jobs.job import Batch, Job, Page
 from jobs.states import Status
 
 #: Records looked at for one page at the most; a rare status gets a short page and a cursor.
 _SCAN = 2000
+#: Records looked at together, so that a short page of a rare status takes few rounds.
+_STRIDE = 100
+#: Bytes of payload from which a page is cut short.
+_PAGE_BYTES = 8 << 20
+_READ_PAGE = 32
 _CURSOR = re.compile(r"[0-9a-v]{26}")
-_SHARD_WIDTH = 3
 
 Reader = Callable[[Sequence[str]], Awaitable[list[Job | None]]]
 
@@ -53,22 +57,30 @@ class Listing:
             return Page([job for job in found if job and _fits(job, wanted)], None)
         indexes = self._indexes(wanted)
         jobs: list[Job] = []
-        scanned = 0
+        scanned = size = 0
         while scanned < _SCAN:
-            # One more than asked for tells whether there is a next page.
-            ids = await self._newest(indexes, cursor, limit + 1)
-            more = len(ids) > limit
-            ids = ids[:limit]
+            # One more than looked at tells whether there is a next page.
+            ids = await self._newest(indexes, cursor, max(limit, _STRIDE) + 1)
+            more, ids = len(ids) > max(limit, _STRIDE), ids[: max(limit, _STRIDE)]
             scanned += len(ids)
-            for identifier, job in zip(ids, await self._read(ids), strict=True):
-                cursor = time_part(identifier)
-                if job is not None and _fits(job, wanted):
-                    jobs.append(job)
-                    if len(jobs) == limit:
-                        return Page(jobs, cursor if more or identifier != ids[-1] else None)
+            async for job in self._in_order(ids):
+                cursor = time_part(job.id)
+                if not _fits(job, wanted):
+                    continue
+                jobs.append(job)
+                size += len(job.input or b"") + len(job.output or b"")
+                if len(jobs) == limit or size > _PAGE_BYTES:
+                    return Page(jobs, cursor if more or job.id != ids[-1] else None)
             if not more:
                 return Page(jobs, None)
+            cursor = time_part(ids[-1])
         return Page(jobs, cursor)
+
+    async def _in_order(self, ids: Sequence[str]) -> AsyncIterator[Job]:
+        for start in range(0, len(ids), _READ_PAGE):
+            for job in await self._read(ids[start : start + _READ_PAGE]):
+                if job is not None:
+                    yield job
 
     def _indexes(self, wanted: Filter) -> list[tuple[int, str]]:
         namespace = self._connections.namespace
@@ -89,7 +101,7 @@ class Listing:
         pages = []
         with translated():
             for shard, index in indexes:
-                top = "+" if cursor is None else f"(job_{_shard_text(shard)}{cursor}"
+                top = "+" if cursor is None else f"(job_{shard_text(shard)}{cursor}"
                 page = await self._connections.client.zrevrangebylex(index, top, "-", 0, count)
                 pages.append([member.decode() for member in cast(list[bytes], page)])
         merged = heapq.merge(*pages, key=time_part, reverse=True)
@@ -105,15 +117,10 @@ class Listing:
         return [job for job in await self._read(ids[::-1]) if job is not None]
 
 
-def _shard_text(shard: int) -> str:
-    digits = "0123456789abcdefghijklmnopqrstuv"
-    return "".join(digits[shard >> shift & 31] for shift in (10, 5, 0))
-
-
 def _fits(job: Job, wanted: Filter) -> bool:
     return (
         job.tenant == wanted.tenant
-        and (wanted.ids is None or job.model in wanted.models)
+        and (not wanted.models or job.model in wanted.models)
         and (wanted.status is None or job.status is wanted.status)
         and (wanted.batch is None or job.batch == wanted.batch)
     )

@@ -30,6 +30,8 @@ from jobs.waiters import Waiters
 #: So many waiting submits fly beside the group that is under way. Measured with 64 clients: a
 #: sixth more submits than with one group at a time, when all clients end up in the same group.
 _SECOND_AT = 8
+#: Jobs read by one call: with inputs of a megabyte it must not hold up Redis.
+_READ_PAGE = 32
 
 
 class JobQueue:
@@ -86,7 +88,11 @@ class JobQueue:
                 final = await self.wait(submitted.job.id, job.tenant, timeout_s)
                 return Submitted(final, replayed=True)
             ended = future.result() if await self._held(future, timeout_s) else None
-            return Submitted(ended or await self.get(entry.id, job.tenant), replayed=False)
+            try:
+                return Submitted(ended or await self.get(entry.id, job.tenant), replayed=False)
+            except QueueUnavailable:
+                # It was accepted; an error now would make the client send it again.
+                return submitted
         finally:
             self._waiters.forget(entry.id, future)
 
@@ -197,7 +203,9 @@ class JobQueue:
                 by_shard[shard].append(identifier)
         found: dict[str, Job | None] = {}
         for shard, ids in by_shard.items():
-            found.update(zip(ids, await self._read(shard, channel, ids), strict=True))
+            for start in range(0, len(ids), _READ_PAGE):
+                page = ids[start : start + _READ_PAGE]
+                found.update(zip(page, await self._read(shard, channel, page), strict=True))
         return [found.get(identifier) for identifier in identifiers]
 
     async def _read(self, shard: int, channel: str, ids: list[str]) -> list[Job | None]:
@@ -247,7 +255,7 @@ class JobQueue:
         return verdict, status
 
     async def sweep(self, shards: Sequence[int]) -> list[tuple[str, str]]:
-        """Do what is due on these shards, a page each; return model and version of what expired."""
+        """Do what is due on these shards; return model and version of what expired."""
         return await sweep(self._connections, self._options, shards)
 
 

@@ -8,6 +8,7 @@ from importlib import resources
 
 #: Writes nothing new while memory is full; all others must work then, or nothing could ever end.
 _NEEDS_MEMORY = {"submit"}
+_TOLD = {"submit", "settle", "cancel", "delete"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,6 +18,8 @@ class Script:
     name: str
     body: bytes
     sha: str
+    #: A client is told of what it writes, so `replicated` waits for a replica to have it.
+    told: bool
 
 
 def _load(name: str) -> Script:
@@ -24,7 +27,8 @@ def _load(name: str) -> Script:
     flags = "#!lua\n" if name in _NEEDS_MEMORY else "#!lua flags=allow-oom\n"
     parts = [flags, (folder / "prelude.lua").read_text(), (folder / f"{name}.lua").read_text()]
     body = "".join(parts).encode()
-    return Script(name, body, hashlib.sha1(body, usedforsecurity=False).hexdigest())
+    digest = hashlib.sha1(body, usedforsecurity=False).hexdigest()
+    return Script(name, body, digest, name in _TOLD)
 
 
 SUBMIT = _load("submit")

@@ -35,7 +35,7 @@ FINAL: frozenset[Status] = frozenset(
 )
 
 #: Every allowed transition. `queued -> failed` is an input that a custom validator or `prepare`
-#: refused before any batch, or a poison job convicted while it waited to be run again.
+#: refused before any batch.
 TRANSITIONS: dict[Status, frozenset[Status]] = {
     Status.QUEUED: frozenset({Status.RUNNING, Status.FAILED, Status.CANCELED, Status.EXPIRED}),
     Status.RUNNING: frozenset(

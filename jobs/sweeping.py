@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 
 from jobs import scripts
@@ -9,15 +10,21 @@ from jobs.connection import RedisConnections
 from jobs.policy import QueueOptions
 
 #: Due jobs handled by one call: a page takes Redis some milliseconds.
-_PAGE = 500
+_PAGE = 250
+#: Seconds for which one sweep goes on while pages come back full.
+_LONGEST_S = 0.3
 
 
 async def sweep(
     connections: RedisConnections, options: QueueOptions, shards: Sequence[int]
 ) -> list[tuple[str, str]]:
-    """Do a page of what is due on each shard; return model and version of what expired."""
+    """Do what is due on each shard, page by page; return model and version of what expired."""
     ended: list[tuple[str, str]] = []
+    until = time.monotonic() + _LONGEST_S
     for shard in shards:
-        expired, _, _ = await connections.run(scripts.SWEEP, shard, [*options.policy, _PAGE])
-        ended += [(model.decode(), version.decode()) for model, version in expired]
+        more = True
+        while more:
+            expired, full = await connections.run(scripts.SWEEP, shard, [*options.policy, _PAGE])
+            ended += [(model.decode(), version.decode()) for model, version in expired]
+            more = bool(full) and time.monotonic() < until
     return ended

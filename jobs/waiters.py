@@ -10,7 +10,7 @@ from redis.asyncio.client import PubSub
 
 from jobs import keys
 from jobs.connection import RedisConnections, translated
-from jobs.errors import QueueUnavailable
+from jobs.errors import HeadraceError
 from jobs.job import Job, jobs_from_wake
 from telemetry import logs
 
@@ -120,7 +120,7 @@ class Waiters:
                     away = False
                     await self.look_again()
                     await self._hear(subscription)
-            except QueueUnavailable as error:
+            except HeadraceError as error:
                 if not away:
                     log.warning("waiters_disconnected", reason=error.detail)
                 away = True
@@ -145,7 +145,7 @@ class Waiters:
     async def _keep_looking(self) -> None:
         while True:
             await asyncio.sleep(LOOK_AGAIN_S)
-            with contextlib.suppress(QueueUnavailable):
+            with contextlib.suppress(HeadraceError):
                 await self.look_again()
 
 

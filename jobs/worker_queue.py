@@ -138,7 +138,7 @@ class WorkerQueue:
             args = [self.life, self._model, self._version, count - len(claimed), *flags]
             _, rows, expired = await self._run(scripts.CLAIM, shard, args)
             self.expired += expired
-            claimed += [_claimed(row, start) for row in rows]
+            claimed += [_claimed(row) for row in rows]
             if len(claimed) >= count:
                 break
         return claimed
@@ -242,9 +242,9 @@ def _by_shard(
     return groups
 
 
-def _claimed(row: Sequence[Any], started: bool) -> Claimed:
+def _claimed(row: Sequence[Any]) -> Claimed:
     identifier, token, payload, tenant, priority, attempt, crashes, timeout, *rest = row
-    deadline, request, created = rest
+    deadline, request, created, started = rest
     return Claimed(
         id=identifier.decode(),
         token=token.decode(),
@@ -257,5 +257,5 @@ def _claimed(row: Sequence[Any], started: bool) -> Claimed:
         deadline_at=int(deadline) if deadline else None,
         request_id=request.decode() or None,
         created_at=int(created),
-        started=started,
+        started=bool(started),
     )

@@ -4,6 +4,8 @@ import platform
 import secrets
 import time
 
+from msgspec.structs import replace
+
 from jobs.connection import RedisConnections
 from jobs.policy import QueueOptions
 from jobs.shards import shards_for_model
@@ -55,26 +57,24 @@ def build_station(
         worker=name,
     )
 
-    def load() -> Load:
-        return Load(
-            path=str(manifest.path),
-            name=manifest.name,
-            version=manifest.version,
-            device=settings.device,
-            threads=settings.engine_threads or 0,
-            safe_sizes=dict(learned.learned.safe_sizes),
-            max_result_bytes=settings.max_result_bytes,
-            shards=shards,
-            log_format=settings.log_format,
-            worker=name,
-        )
-
+    first = Load(
+        path=str(manifest.path),
+        name=manifest.name,
+        version=manifest.version,
+        device=settings.device,
+        threads=settings.engine_threads or 0,
+        max_result_bytes=settings.max_result_bytes,
+        shards=shards,
+        log_format=settings.log_format,
+        worker=name,
+    )
     return Station(
         model=manifest.name,
         version=manifest.version,
         name=name,
         queue=queue,
-        engine=EngineHandle(load),
+        # What was learned of memory goes into each engine's first frame as it is by then.
+        engine=EngineHandle(lambda: replace(first, safe_sizes=dict(learned.learned.safe_sizes))),
         metrics=metrics,
         rules=Rules(
             max_attempts=settings.max_attempts,

@@ -127,9 +127,10 @@ class Feeder:
             await asyncio.sleep(self._backoff.next_s())
             return []
         self._backoff.reset()
-        self._station.count_expired(queue.expired - expired_before)
+        expired = queue.expired - expired_before
+        self._station.count_expired(expired)
         self._last_found = len(claimed)
-        self._dry = len(claimed) < wanted.count
+        self._dry = len(claimed) < wanted.count and not expired
         return claimed
 
     def _feed(self, claimed: list[Claimed]) -> None:

@@ -93,6 +93,7 @@ class Starter:
                 continue
             batch.ids.append(held.id)
             self._queue_seconds.observe(max(now_ms - held.job.created_at, 0) / 1000)
-        station.holding.batches[batch.number] = batch
+        if batch.ids:
+            station.holding.batches[batch.number] = batch
         station.engine.send(Go(batch.number, batch.ids))
         station.changed.set()

@@ -210,5 +210,4 @@ ToFeeder = (
 #: exit codes of the engine
 EXIT_STOPPED = 0
 EXIT_FATAL = 70
-EXIT_HANG = 71
 EXIT_LOAD_FAILED = 72

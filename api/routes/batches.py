@@ -12,6 +12,7 @@ from api.dependencies import FrontDep, ReaderDep, SubmitterDep
 from api.envelope import ParsedBatch
 from api.lean_route import LeanRoute
 from api.middleware import HEADERS, REQUEST_ID, TRACEPARENT
+from api.problems import PayloadTooLarge
 from api.responses import JsonBytes
 from api.routes.submit import REPLAYED, fingerprint, json_body
 from api.schemas import accepted_batch_bytes, batch_bytes
@@ -32,6 +33,8 @@ async def submit_batch(
     parsed = front.validator(entry).batch(body)
     key = headers.parse_idempotency_key(request.scope[HEADERS].get(b"idempotency-key"))
     new = _new_jobs(request, parsed, entry, caller)
+    _check_metadata(parsed, front.settings.max_body_bytes)
+    front.require_verified()
     await front.admission.admit(new[0], key, entry.shards)
     try:
         submitted = await front.queue.submit_batch(
@@ -56,6 +59,15 @@ async def submit_batch(
 async def get_batch(batch_id: str, front: FrontDep, caller: ReaderDep) -> Response:
     """Return how many jobs of a batch are in which state."""
     return JsonBytes(batch_bytes(await front.queue.batch(batch_id, caller.tenant)))
+
+
+def _check_metadata(parsed: ParsedBatch, limit: int) -> None:
+    size = len(parsed.metadata or b"") * len(parsed.inputs)
+    if size > limit:
+        raise PayloadTooLarge(
+            f"Each of the {len(parsed.inputs)} jobs keeps the metadata: {size} bytes in all, over "
+            f"the limit of {limit}. Send less of it, or a smaller batch."
+        )
 
 
 def _new_jobs(

@@ -15,7 +15,7 @@ from api.front import Front
 from api.lean_route import LeanRoute
 from api.problems import Draining, NotReady
 from api.responses import JsonBytes
-from jobs.errors import ModelNotFound, QueueFull, QueueUnavailable
+from jobs.errors import ModelNotFound, QueueFull, QueueUnavailable, VersionNotFound
 
 router = APIRouter(route_class=LeanRoute)
 
@@ -72,7 +72,7 @@ async def _require_queue(front: Front) -> None:
 async def _ready_workers(front: Front, name: str) -> int:
     try:
         entry = await front.cards.find(name)
-    except ModelNotFound:
+    except (ModelNotFound, VersionNotFound):
         return 0
     load = await front.loads.now(entry.model)
     if "@" not in name:

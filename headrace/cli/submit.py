@@ -11,6 +11,7 @@ import typer
 
 from headrace.cli.options import Json, Key, Url
 from headrace.cli.printing import finish, print_job
+from headrace.client import exchange
 from headrace.client.flows import SubmitOptions
 from headrace.client.sync import Client
 
@@ -71,6 +72,9 @@ def read_input(value: str) -> Any:
 
 def _parse(text: str, place: str) -> Any:
     try:
-        return json.loads(text)
+        value = json.loads(text)
+        # What JSON itself does not know (NaN, half a surrogate pair) is found where it is written.
+        exchange.body(value)
     except ValueError as error:
         raise typer.BadParameter(f"{place} is not JSON: {error}") from error
+    return value

@@ -5,6 +5,10 @@
 local limit, unbroken, most = tonumber(ARGV[8]), tonumber(ARGV[9]), tonumber(ARGV[10])
 if unbroken < limit then return {} end
 local adopted = {}
+-- A clock that was set back leaves beats in the future: from now on they age.
+for _, life in ipairs(redis.call('ZRANGEBYSCORE', P .. 'beats', now + 1, '+inf')) do
+  redis.call('ZADD', P .. 'beats', now, life)
+end
 for _, life in ipairs(redis.call('ZRANGEBYSCORE', P .. 'beats', '-inf', now - limit)) do
   if #adopted >= most then break end
   for _, row in ipairs(bury(life, most - #adopted)) do adopted[#adopted + 1] = row end

@@ -15,7 +15,7 @@ local function mint()
   return token
 end
 
-local rows, changes, held, expired = {}, {}, {}, 0
+local rows, changes, held, expired, began = {}, {}, {}, 0, 0
 local CLAIMED = {'status', 'tenant', 'priority', 'timeout_s', 'created_at', 'deadline_at',
   'retries', 'crashes', 'request_id', 'attempt', 'worker', 'batch'}
 
@@ -35,16 +35,19 @@ local function take(id)
   local fields = {'token', mint(), 'worker', life, 'entry', ''}
   held[#held + 1] = id
   held[#held + 1] = token
-  if start then
+  -- A job that saw an engine die runs alone: it is started by itself later, not with these.
+  local begins = start and not v[8]
+  if begins then
     for _, value in ipairs({'status', 'running', 'started_at', now, 'attempt', attempt}) do
       fields[#fields + 1] = value
     end
     undue[#undue + 1] = id
+    began = began + 1
     moved({model = model, batch = v[12]}, 'queued', 'running')
   end
   changes[#changes + 1] = fields
   rows[#rows + 1] = {id, token, input or '', v[2], v[3], attempt, v[8] or 0, v[4], v[6] or '',
-    v[9] or '', v[5]}
+    v[9] or '', v[5], begins and 1 or 0}
 end
 
 local returned = P .. 'returned:' .. target
@@ -54,7 +57,8 @@ for _, id in ipairs(redis.call('ZRANGE', returned, 0, count - 1)) do
 end
 
 local turn = P .. 'turn:' .. target
-while #rows < count do
+-- Jobs past their deadline give no row; a lane full of them must not hold up Redis.
+while #rows < count and expired < 256 do
   local head = redis.call('ZRANGE', turn, 0, 1, 'WITHSCORES')
   if not head[1] then break end
   local name, score = head[1], tonumber(head[2])
@@ -96,11 +100,11 @@ if #rows == 0 and steal then
 end
 -- Only now is it known how many there are.
 for i, fields in ipairs(changes) do
-  if start then
+  if rows[i][12] == 1 then
     fields[#fields + 1] = 'batch_size'
-    fields[#fields + 1] = #rows
+    fields[#fields + 1] = began
     fields[#fields + 1] = 'alone'
-    fields[#fields + 1] = #rows == 1 and 1 or 0
+    fields[#fields + 1] = began == 1 and 1 or 0
   end
   redis.call('HSET', P .. 'job:' .. rows[i][1], unpack(fields))
 end

@@ -7,7 +7,8 @@ local P = KEYS[1]
 local RESULT_TTL, DEAD_TTL, MAX_AGE = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3])
 local CANCELED, EXPIRED, POISONED = ARGV[4], ARGV[5], ARGV[6]
 local MAX_CRASHES = tonumber(ARGV[7])
--- A backstop behind the sweep, so that a key whose sweep is lost does not live for ever.
+-- A backstop behind the sweep for the large keys of a job, while nothing runs that could sweep. The
+-- record itself stays until then: it tells the sweep what else belongs to the job.
 local BACKSTOP = 3600000
 local WEIGHT = {high = 8, normal = 3, low = 1}
 local RANK = {high = 0, normal = 1, low = 2}
@@ -172,7 +173,6 @@ local function finish(id, r, status, payload)
   redis.call('HSET', P .. 'job:' .. id, 'status', status, 'finished_at', now, 'entry', '',
     'not_before', '', 'watch', '', 'retained_until', now + ttl)
   redis.call('SET', P .. 'output:' .. id, payload, 'PX', ttl + BACKSTOP)
-  redis.call('PEXPIRE', P .. 'job:' .. id, ttl + BACKSTOP)
   redis.call('PEXPIRE', P .. 'extra:' .. id, ttl + BACKSTOP)
   redis.call('PEXPIRE', P .. 'progress:' .. id, ttl + BACKSTOP)
   if status == 'succeeded' then

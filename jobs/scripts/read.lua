@@ -6,17 +6,18 @@ local channel = ARGV[8]
 local rows = {}
 
 -- Jobs that workers have claimed and not started are before all that wait in lanes.
-local claimed = nil
+local claimed = {}
 local function claimed_of(model)
-  if not claimed then
-    claimed = -tonumber(redis.call('HGET', P .. 'counts:' .. model, 'running') or 0)
+  if not claimed[model] then
+    local count = -tonumber(redis.call('HGET', P .. 'counts:' .. model, 'running') or 0)
     for _, life in ipairs(redis.call('ZRANGE', P .. 'beats', 0, 255)) do
       if redis.call('HGET', P .. 'worker:' .. life, 'model') == model then
-        claimed = claimed + redis.call('HLEN', P .. 'held:' .. life)
+        count = count + redis.call('HLEN', P .. 'held:' .. life)
       end
     end
+    claimed[model] = math.max(0, count)
   end
-  return math.max(0, claimed)
+  return claimed[model]
 end
 
 -- How many jobs are before a queued one; -1 when it waits for the end of a backoff.

@@ -1,8 +1,9 @@
 -- sweep: one page of what is due: queued -> expired, end of a backoff, deletion of old jobs.
--- ARGV: 8 page size. Answers {{model, version} of each that expired, returned, erased}.
+-- ARGV: 8 page size. Answers {{model, version} of each that expired, 1 if more
+-- may be due}.
 local page = tonumber(ARGV[8])
 local ids = redis.call('ZRANGEBYSCORE', P .. 'due', '-inf', now, 'LIMIT', 0, page)
-local expired, returned, erased, models = {}, 0, 0, {}
+local expired, models = {}, {}
 for _, id in ipairs(ids) do
   local r = record(id)
   if not r or r.status == 'running' or r.status == 'canceling' then
@@ -10,7 +11,6 @@ for _, id in ipairs(ids) do
   elseif FINAL[r.status] then
     if tonumber(r.retained_until) <= now then
       erase(id, r)
-      erased = erased + 1
     else
       due_at(id, r.retained_until)
     end
@@ -21,11 +21,10 @@ for _, id in ipairs(ids) do
   elseif r.not_before and tonumber(r.not_before) <= now then
     return_to_line(id, r)
     models[r.model] = id
-    returned = returned + 1
   else
     due_at(id, due_when_queued(r))
   end
 end
 for model, id in pairs(models) do ring(model, 'jobs', id) end
 flush()
-return {expired, returned, erased}
+return {expired, #ids == page and 1 or 0}

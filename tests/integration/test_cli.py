@@ -120,7 +120,7 @@ def test_submit_reads_standard_input_and_files(server: FakeServer, tmp_path: Pat
     assert [body["input"] for body in server.bodies] == [{"a": 1}, {"b": "ä"}]
 
 
-@pytest.mark.parametrize("value", ["{a: 1}", "@/no/such/file", ""])
+@pytest.mark.parametrize("value", ["{a: 1}", "@/no/such/file", "", "[NaN]", '"\\ud800"'])
 def test_an_input_that_cannot_be_read_is_usage(server: FakeServer, value: str) -> None:
     done = headrace("submit", "echo", value)
     assert done.exit_code == 2

@@ -155,3 +155,21 @@ async def test_a_job_knows_how_many_are_before_it(rig: Rig) -> None:
     claimed = await worker.claim(3)
     await worker.start(claimed[:1])
     assert [(await rig.get(job)).ahead for job in jobs] == [None, 0, 0, 2, 3, 4]
+
+
+async def test_a_key_ends_with_its_job_although_nobody_swept_for_long(redis_url: str) -> None:
+    async with rig_on(redis_url, result_ttl_s=0.02) as rig:
+        worker = await rig.worker()
+        first = await rig.submit(idempotency_key="k", fingerprint="f")
+        await worker.settle([done(job) for job in await worker.claim(1, start=True)])
+        # As if more than the backstop had passed: what has an expiry of its own is gone.
+        client = rig.connections.client
+        for key in await client.keys("*"):
+            if await client.pttl(key) > 0:
+                await client.delete(key)
+        await asyncio.sleep(0.03)
+        await rig.queue.sweep(SHARDS)
+        second = await rig.queue.submit(
+            replace(JOB, idempotency_key="k", fingerprint="g"), shards=SHARDS
+        )
+        assert (second.replayed, second.job.id == first.id) == (False, False)

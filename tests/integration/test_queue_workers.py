@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 
 import pytest
+from msgspec.structs import replace
 
 from jobs.adoption import Unbroken, adopt
 from jobs.states import Priority, Status
 from jobs.worker_queue import HandBack, WorkerQueue
-from tests.integration.queue_rig import SHARDS, Rig, done, rig_on
+from tests.integration.queue_rig import JOB, SHARDS, Rig, done, rig_on
 
 
 async def test_priorities_are_served_8_3_1_and_tenants_equally(rig: Rig) -> None:
@@ -75,6 +76,9 @@ async def test_a_worker_that_comes_back_under_its_name_buries_its_earlier_life(r
     assert [(each.id, each.verdict) for each in moved] == [(job.id, "ok")]
     assert (await first.settle([done(claimed)]))[job.id] == "stale"
     [again] = await second.claim(1, start=True)
+    # It saw a worker die: it is started by itself, when nothing else is on the device.
+    assert (again.started, again.crashes) == (False, 1)
+    await second.start([again])
     assert (await second.settle([done(again)]))[job.id] == "ok"
 
 
@@ -130,3 +134,40 @@ async def test_the_outbox_hears_of_each_final_state_of_a_job_with_a_webhook(rig:
     await worker.settle([done(job) for job in await worker.claim(1, start=True)])
     events = await rig.connections.client.xrange("hr:{s017}:outbox")
     assert [event[b"type"] for _, event in events] == [b"job.canceled", b"job.succeeded"]
+
+
+async def test_a_suspect_is_not_started_with_its_mates(rig: Rig) -> None:
+    worker = await rig.worker()
+    suspect = await rig.submit()
+    [first] = await worker.claim(1, start=True)
+    await worker.hand_back([HandBack(first.id, first.token, charge=True)])
+    mate = await rig.submit()
+    claimed = {job.id: job for job in await worker.claim(9, start=True)}
+    assert [claimed[each.id].started for each in (suspect, mate)] == [False, True]
+    assert (await rig.get(suspect)).status is Status.QUEUED
+    assert (await rig.get(mate)).batch_size == 1
+
+
+async def test_a_lane_of_expired_jobs_is_cleared_in_steps(rig: Rig) -> None:
+    worker = await rig.worker()
+    await rig.queue.submit_batch([replace(JOB, deadline_s=0.01)] * 600, shards=SHARDS)
+    last = await rig.submit()
+    await asyncio.sleep(0.02)
+    found = [await worker.claim(4) for _ in range(3)]
+    assert [[job.id for job in each] for each in found] == [[], [], [last.id]]
+    assert worker.expired == 600
+
+
+def test_a_jump_of_either_clock_begins_the_watch_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 100.0
+    monkeypatch.setattr("jobs.adoption.time.monotonic", lambda: now)
+    unbroken = Unbroken()
+    assert unbroken.answered(5000.0) == 0
+    now += 1
+    assert unbroken.answered(5001.1) == 1
+    now += 1
+    assert unbroken.answered(5032.0) == 0
+    now += 4
+    assert unbroken.answered(5036.0) == 0
+    now += 2
+    assert unbroken.answered(5038.0) == 2

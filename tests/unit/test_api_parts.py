@@ -220,7 +220,7 @@ async def test_a_lean_route_fills_what_its_handler_asks_for() -> None:
     seen: list[tuple[str, str, int]] = []
     edge = Edge(LeanRouter(app.routes, app), lambda *each: seen.append(each[:3]))
     transport = httpx.ASGITransport(edge)
-    async with httpx.AsyncClient(transport=transport, base_url="http://api") as client:
+    async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as client:
         found = await client.get("/things/a%40b?limit=7", headers={"x-who": "me"})
         assert found.text == "GET a@b me 7"
         assert (await client.get("/things/x")).text == "GET x None 5"

@@ -61,9 +61,18 @@ def is_sticky(error: BaseException) -> bool:
     return any(_is_device_fault(each) and not _is_memory(each) for each in _chain(error))
 
 
+def text_of(error: BaseException) -> str:
+    """What an exception says, as text that can be sent; its `__str__` is the author's code too."""
+    try:
+        said = str(error)
+    except Exception:  # noqa: BLE001 - whatever it raises, the job has its own error to tell
+        return ""
+    return said.encode(errors="replace").decode()
+
+
 def describe(error: BaseException, doing: str) -> str:
     """One line for the client: what raised what."""
-    said = " ".join(str(error).split())[:TEXT_LIMIT]
+    said = " ".join(text_of(error).split())[:TEXT_LIMIT]
     name = type(error).__name__
     return f"{doing} raised {name}: {said}" if said else f"{doing} raised {name}"
 
@@ -72,7 +81,7 @@ def problem_of(error: BaseException, doing: str, job_id: str) -> dict[str, Any]:
     """The problem of a job that failed; the model says whether another try may help."""
     own = OWN_CODES.get(type(error))
     if own is not None:
-        return problem(own, str(error), job_id=job_id)
+        return problem(own, text_of(error), job_id=job_id)
     if is_out_of_memory(error):
         return problem("out_of_memory", describe(error, doing), job_id=job_id)
     retryable = getattr(error, "retryable", False) is True
@@ -95,7 +104,7 @@ def _is_device_fault(error: BaseException) -> bool:
 
 
 def _says(error: BaseException, texts: tuple[str, ...]) -> bool:
-    said = str(error)
+    said = text_of(error)
     return any(text in said for text in texts)
 
 

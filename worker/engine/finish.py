@@ -12,7 +12,14 @@ from jobs.errors import problem
 from model_store.loader import LoadedModel
 from telemetry import logs
 from worker.engine.batch import HeldJob
-from worker.engine.faults import OWN_CODES, DeviceLost, describe, is_sticky, problem_of
+from worker.engine.faults import (
+    OWN_CODES,
+    DeviceLost,
+    describe,
+    is_sticky,
+    problem_of,
+    text_of,
+)
 from worker.engine.prepare import listed
 from worker.wire import Item
 
@@ -107,7 +114,7 @@ class Finisher:
 def failure(error: BaseException, doing: str, job_id: str) -> dict[str, Any]:
     """The problem of a job whose model raised, with its traceback in the log."""
     if is_sticky(error):
-        raise DeviceLost(str(error)) from error
+        raise DeviceLost(text_of(error)) from error
     if type(error) not in OWN_CODES:
         log.warning("job_failed_in_model", job_id=job_id, doing=doing, exc_info=error)
     return problem_of(error, doing, job_id)

@@ -13,7 +13,7 @@ from model_store.loader import LoadedModel
 from telemetry import logs
 from worker.engine.batch import HeldJob
 from worker.engine.batcher import Batcher
-from worker.engine.faults import DeviceLost, is_sticky, problem_of
+from worker.engine.faults import DeviceLost, is_sticky, problem_of, text_of
 
 log = logs.get(__name__)
 
@@ -93,7 +93,7 @@ class Preparer:
 
     def _blame(self, error: BaseException, doing: str, job_id: str) -> dict[str, Any]:
         if is_sticky(error):
-            raise DeviceLost(str(error)) from error
+            raise DeviceLost(text_of(error)) from error
         log.warning("job_not_prepared", job_id=job_id, doing=doing, exc_info=error)
         return problem_of(error, doing, job_id)
 
@@ -121,7 +121,21 @@ def listed(error: ValidationError, root: tuple[str, ...]) -> list[dict[str, Any]
 
 
 def _shown(value: Any) -> Any:
-    text = to_json(value, inf_nan_mode="strings", fallback=repr)
-    if len(text) > INPUT_LIMIT:
-        return f"{text[:INPUT_LIMIT].decode(errors='ignore')}… ({len(text)} bytes)"
-    return from_json(text)
+    try:
+        text = to_json(value, inf_nan_mode="strings", fallback=repr)
+        if len(text) > INPUT_LIMIT:
+            return f"{text[:INPUT_LIMIT].decode(errors='ignore')}… ({len(text)} bytes)"
+        return _sendable(from_json(text))
+    except Exception:  # noqa: BLE001 - the value's own code, or nesting without end
+        return f"a {type(value).__name__} that cannot be shown"
+
+
+def _sendable(value: Any) -> Any:
+    """Whole numbers over 64 bits as text: the wire has none."""
+    if isinstance(value, dict):
+        return {name: _sendable(each) for name, each in value.items()}
+    if isinstance(value, list):
+        return [_sendable(each) for each in value]
+    if isinstance(value, int) and not -(1 << 63) <= value < 1 << 64:
+        return str(value)
+    return value

@@ -233,3 +233,22 @@ async def test_the_keys_file_seeds_the_first_keys(opening: Any, tmp_path: Path) 
         headers = {"authorization": f"Bearer {text}"}
         await api.until("/v1/admin/keys", 200, headers)
         assert (await api.client.get("/v1/jobs")).status_code == 401
+
+
+@pytest.mark.parametrize(
+    ("host", "status"),
+    [
+        ("localhost:8000", 200),
+        ("127.0.0.1:8000", 200),
+        ("[::1]:8000", 200),
+        ("LOCALHOST", 200),
+        ("evil.example", 403),
+        ("127.0.0.1.evil.example:8000", 403),
+        ("localhost.evil.example", 403),
+    ],
+)
+async def test_without_a_key_only_this_machines_names_are_answered(
+    api: Any, host: str, status: int
+) -> None:
+    answer = await api.client.get("/v1/models", headers={"host": host})
+    assert answer.status_code == status
