@@ -33,6 +33,10 @@ class Calls:
             connection = self._idle.pop() if self._idle else self._kind(**self._settings)
             try:
                 async with asyncio.timeout(self._timeout_s):
+                    if _hung_up(connection):
+                        # A server that was started again: no call need fail for the old one.
+                        await self.close()
+                        await connection.disconnect(nowait=True)
                     if not connection.is_connected:
                         await connection.connect()  # type: ignore[no-untyped-call]
                     await connection.send_packed_command(packed, check_health=False)
@@ -51,3 +55,9 @@ class Calls:
         idle, self._idle = self._idle, []
         for connection in idle:
             await connection.disconnect(nowait=True)
+
+
+def _hung_up(connection: AbstractConnection) -> bool:
+    """Whether the server has closed it while it was idle; the library would look by reading."""
+    reader = connection._reader
+    return reader is not None and reader.at_eof()

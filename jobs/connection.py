@@ -27,10 +27,13 @@ _UNABLE = (
     "BUSY ",
     "CLUSTERDOWN",
     "LOADING",
+    "MASTERDOWN",
     "MISCONF",
     "NOAUTH",
     "NOPERM",
     "NOREPLICAS",
+    "READONLY",
+    "TRYAGAIN",
     "UNKILLABLE",
 )
 _SCHEMES = ("redis://", "rediss://", "unix://")

@@ -7,6 +7,7 @@ none of the four waits for another.
 
 import asyncio
 import time
+from dataclasses import replace
 
 from jobs.worker_queue import Claimed
 from telemetry import logs
@@ -52,7 +53,7 @@ class Feeder:
         """Claim what there is room for, and feed it."""
         wanted = await self._room()
         claimed = await self._claim(wanted)
-        self._feed(claimed)
+        await self._feed(claimed)
 
     async def listen(self) -> None:
         """Hear the bells until canceled."""
@@ -70,7 +71,7 @@ class Feeder:
         changed = self._station.changed
         while True:
             changed.clear()
-            self._feed_suspect()
+            await self._feed_suspect()
             wanted = self._plan()
             if wanted.count and (self._rung or not self._dry):
                 return wanted
@@ -133,7 +134,7 @@ class Feeder:
         self._dry = len(claimed) < wanted.count and not expired
         return claimed
 
-    def _feed(self, claimed: list[Claimed]) -> None:
+    async def _feed(self, claimed: list[Claimed]) -> None:
         station = self._station
         now = station.clock()
         suspected = [job for job in claimed if job.crashes]
@@ -156,7 +157,7 @@ class Feeder:
         elif self._told_more and not more:
             station.engine.send(Jobs([], more=False))
         self._told_more = more
-        self._feed_suspect()
+        await self._feed_suspect()
 
     def _observe_wait(self, claimed: list[Claimed]) -> None:
         now_ms = time.time() * 1000
@@ -164,17 +165,51 @@ class Feeder:
             if job.started:
                 self._queue_seconds.observe(max(now_ms - job.created_at, 0) / 1000)
 
-    def _feed_suspect(self) -> None:
-        """Feed a job that once saw an engine die, when nothing else could be harmed or blamed."""
+    async def _feed_suspect(self) -> None:
+        """Feed a job that once saw an engine die, when nothing else could be harmed or blamed.
+
+        It is started first, by itself: also a death while it is prepared is then its own.
+        """
         station = self._station
         if not station.holding.counts[Phase.ASIDE] or not self._engine_empty():
             return
         if station.quiet or not station.engine.ready:
             return
         held = min(station.holding.in_phase(Phase.ASIDE), key=lambda each: each.since)
-        station.holding.move(held, Phase.STARTED if held.job.started else Phase.FED)
+        if not held.job.started and not await self._start_suspect(held):
+            return
+        station.holding.move(held, Phase.STARTED)
         held.since = station.clock()
         self._send([held], more=False)
+
+    async def _start_suspect(self, held: Held) -> bool:
+        station = self._station
+        life = station.engine.life
+        station.holding.move(held, Phase.STARTING)
+        try:
+            verdict = (await station.queue.start([held.job]))[held.id]
+        except TRANSIENT as error:
+            log.warning("start_delayed", count=1, why=error.detail)
+            if held.phase is Phase.STARTING:
+                station.holding.move(held, Phase.ASIDE)
+            await asyncio.sleep(self._backoff.next_s())
+            return False
+        self._backoff.reset()
+        if held.phase is not Phase.STARTING:
+            return False
+        if verdict != "ok":
+            log.info("job_not_started", job_id=held.id, verdict=verdict)
+            station.count_expired(int(verdict == "expired"))
+            station.holding.forget(held)
+            return False
+        held.job = replace(held.job, started=True)
+        if held.canceled:
+            self._cancels.ended_before_the_gpu(held)
+            return False
+        if station.quiet or not station.engine.ready or station.engine.life != life:
+            self._returner.uncharged([held], "engine_gone")
+            return False
+        return True
 
     def _engine_empty(self) -> bool:
         holding = self._station.holding
