@@ -7,6 +7,7 @@ from typing import Any
 
 import httpx
 import pytest
+import structlog
 from structlog.testing import capture_logs
 
 
@@ -167,6 +168,8 @@ async def test_an_unforeseen_error_is_a_500_that_says_nothing(
 
 
 async def test_at_debug_each_request_is_logged_with_its_ids(opening: Any, api: Any) -> None:
+    # Whatever level a test before this one has set for the process.
+    structlog.reset_defaults()
     headers = {"x-request-id": "seen-1"}
     async with opening(log_level="debug") as talkative:
         with capture_logs() as lines:
