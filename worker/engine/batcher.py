@@ -21,7 +21,7 @@ from worker.engine.timing import Arrivals, BatchTime
 
 #: seconds a job of each priority may be passed over by one that came later; claims come weighted
 #: from the queue already, so this only orders what is in hand
-PATIENCE_S = {"high": 0.0, "normal": 0.5, "low": 1.5}
+PATIENCE_S = {"high": 0.0, "normal": 0.15, "low": 0.5}
 #: a fuller batch is taken when it is this close to the best
 NEARLY = 0.99
 NEVER = math.inf
