@@ -47,6 +47,9 @@ class Outcome:
     #: The output, or the error object, as JSON.
     payload: bytes = b""
     backoff_s: float = 0.0
+    #: Why the attempt ended, one word, and what its keeper knows more (a stack): for admins.
+    code: str = ""
+    detail: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +60,9 @@ class HandBack:
     token: str
     charge: bool = False
     alone: bool = False
+    #: Why, one word, and what its keeper knows more (a stack): for admins.
+    reason: str = ""
+    detail: str = ""
 
 
 @dataclass(frozen=True, slots=True)
