@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections import Counter
 
 import pytest
 import redis
 
 from jobs.adoption import Unbroken, adopt
+from jobs.audit import audit
 from jobs.connection import RedisConnections
 from jobs.errors import NoSuchJob, NotCancelable, QueueFull
 from jobs.job import NewJob
 from jobs.policy import QueueOptions
 from jobs.queue import JobQueue
-from jobs.states import FINAL, Priority
+from jobs.states import Priority
 from jobs.worker_queue import Claimed, HandBack, Outcome, WorkerQueue
 
 PREFIX = "hr:{s017}:"
@@ -154,45 +154,6 @@ class Storm:
                 assert self.finals.setdefault(job.id, seen) == seen
 
 
-def check_books(client: redis.Redis) -> None:
-    """Compare counters, lanes, hands and due times with the records."""
-    records = {
-        key.removeprefix(f"{PREFIX}job:"): client.hgetall(key)
-        for key in client.scan_iter(f"{PREFIX}job:*")
-    }
-    places: Counter[str] = Counter()
-    for lane in client.scan_iter(f"{PREFIX}lane:*"):
-        places.update(fields["id"] for _, fields in client.xrange(lane))
-    places.update(client.zrange(f"{PREFIX}returned:m@1", 0, -1))
-    for hand in client.scan_iter(f"{PREFIX}held:*"):
-        places.update(client.hkeys(hand))
-    states = Counter(record["status"] for record in records.values())
-    counts = client.hgetall(f"{PREFIX}counts:m")
-    assert int(counts.get("queued", 0)) == states["queued"]
-    assert int(counts.get("running", 0)) == states["running"] + states["canceling"]
-    due = set(client.zrange(f"{PREFIX}due", 0, -1))
-    for identifier, record in records.items():
-        delayed = bool(record.get("not_before"))
-        somewhere = record["status"] not in FINAL and not delayed
-        assert places.pop(identifier, 0) == somewhere, (identifier, record)
-        assert (identifier in due) == (record["status"] not in {"running", "canceling"})
-        assert client.zscore(f"{PREFIX}index:{record['tenant']}:m", identifier) is not None
-    assert not places
-    assert due <= set(records)
-    indexed = [i for key in client.scan_iter(f"{PREFIX}index:*") for i in client.zrange(key, 0, -1)]
-    assert set(indexed) == set(records)
-    turns = set(client.zrange(f"{PREFIX}turn:m@1", 0, -1))
-    assert turns == {key.split("@1:")[1] for key in client.scan_iter(f"{PREFIX}lane:*")}
-    for key in client.scan_iter(f"{PREFIX}batch:*"):
-        if not key.endswith(":jobs"):
-            batch = client.hgetall(key)
-            mine = Counter(r["status"] for r in records.values() if r.get("batch") == key[-33:])
-            kept = {state: int(batch.get(state, 0)) for state in mine}
-            # Jobs of the batch that were deleted stay counted by how they ended.
-            assert all(kept[state] >= number for state, number in mine.items())
-            assert sum(int(batch.get(s, 0)) for s in states.keys() | FINAL | {"queued"}) == 4
-
-
 @pytest.mark.parametrize("seed", range(12))
 async def test_the_books_agree_after_any_storm(redis_url: str, seed: int) -> None:
     client = redis.Redis.from_url(redis_url, decode_responses=True)
@@ -207,7 +168,7 @@ async def test_the_books_agree_after_any_storm(redis_url: str, seed: int) -> Non
             await storm.step()
             if number % 8 == 0:
                 await storm.note_finals()
-                check_books(client)
+                assert await audit(connections, OPTIONS, SHARDS, look_again_s=0) == []
         for worker in storm.workers:
             await worker.leave()
         for identifier, tenant in storm.ids:
@@ -217,7 +178,7 @@ async def test_the_books_agree_after_any_storm(redis_url: str, seed: int) -> Non
                 continue
         await asyncio.sleep(0.15)
         await queue.sweep(SHARDS)
-        check_books(client)
+        assert await audit(connections, OPTIONS, look_again_s=0) == []
     left = {key.removeprefix(PREFIX).partition(":")[0] for key in client.scan_iter("*")}
     assert left <= {"counts", "bell", "fence", "outbox", "stats"}
     client.close()

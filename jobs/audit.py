@@ -1,0 +1,260 @@
+"""The audit: do the books agree with what is there, and does every key have its owner."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+
+from jobs.connection import RedisConnections
+from jobs.policy import QueueOptions
+from jobs.snapshot import Snapshot, prefix, read_snapshot, shard_keys
+from jobs.states import FINAL, Status
+
+#: What the status of a job counts as.
+_GROUPS = {Status.QUEUED: "queued", Status.RUNNING: "running", Status.CANCELING: "running"}
+#: Seconds between two looks: what is torn by a change in one is whole in the other.
+_LOOK_AGAIN_S = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """Something that should not be: `kind` is orphan, place, counter, missing, stale or unknown."""
+
+    kind: str
+    key: str
+    detail: str
+
+
+async def audit(
+    connections: RedisConnections,
+    options: QueueOptions,
+    shards: Iterable[int] | None = None,
+    *,
+    look_again_s: float = _LOOK_AGAIN_S,
+) -> list[Finding]:
+    """Look at every key of these shards (None: all) twice; return what is wrong both times.
+
+    Reads every record: minutes for millions of jobs, and about 1 KB of memory for each. Raises
+    QueueUnavailable.
+    """
+    first = await _look(connections, options, shards)
+    if not first:
+        return []
+    await asyncio.sleep(look_again_s)
+    return sorted(first & await _look(connections, options, shards), key=lambda each: each.key)
+
+
+async def _look(
+    connections: RedisConnections, options: QueueOptions, shards: Iterable[int] | None
+) -> set[Finding]:
+    wanted = None if shards is None else set(shards)
+    found: set[Finding] = set()
+    for shard, names in (await shard_keys(connections)).items():
+        if wanted is None or shard in wanted:
+            snapshot = await read_snapshot(connections, options, shard, names)
+            start = prefix(connections, shard)
+            found |= {
+                Finding(each.kind, start + each.key, each.detail) for each in findings(snapshot)
+            }
+    return found
+
+
+def findings(snapshot: Snapshot) -> list[Finding]:
+    """Return all that is wrong in one shard that nothing changed while it was read."""
+    return [Finding(*row) for rule in _RULES for row in rule(snapshot)]
+
+
+Row = tuple[str, str, str]
+
+
+def _target(job: dict[str, str]) -> str:
+    return f"{job.get('model')}@{job.get('version')}"
+
+
+def _lane(job: dict[str, str]) -> str:
+    return f"{_target(job)}:{job.get('priority')}:{job.get('tenant')}"
+
+
+def _final(job: dict[str, str]) -> bool:
+    return job.get("status") in FINAL
+
+
+def _known(snapshot: Snapshot) -> Iterator[Row]:
+    for name in snapshot.unknown:
+        yield "unknown", name, "no such key is Headrace's"
+    for identifier, job in snapshot.jobs.items():
+        if job.get("status") not in set(Status):
+            yield "place", f"job:{identifier}", f"its status is {job.get('status')!r}"
+
+
+def _belongings(snapshot: Snapshot) -> Iterator[Row]:
+    for kind, lifetimes in snapshot.belongings.items():
+        for identifier, ttl in lifetimes.items():
+            job = snapshot.jobs.get(identifier)
+            key = f"{kind}:{identifier}"
+            if job is None:
+                yield "orphan", key, "its job is gone"
+            elif _final(job) and ttl < 0:
+                yield "stale", key, "the job has ended, and this would be kept for ever"
+            elif not _final(job) and ttl >= 0:
+                yield "stale", key, "the job has not ended, and this would end before it"
+    for identifier, job in snapshot.jobs.items():
+        has = {kind for kind, ids in snapshot.belongings.items() if identifier in ids}
+        if job.get("status") != Status.SUCCEEDED and "input" not in has:
+            yield "missing", f"input:{identifier}", f"the job is {job.get('status')}"
+        if job.get("status") == Status.SUCCEEDED and "input" in has:
+            yield "orphan", f"input:{identifier}", "the job has succeeded"
+        if _final(job) != ("output" in has):
+            yield "missing", f"output:{identifier}", f"the job is {job.get('status')}"
+
+
+def _places(snapshot: Snapshot) -> Iterator[Row]:
+    for identifier, job in snapshot.jobs.items():
+        found = _places_of(snapshot, identifier, job)
+        status = job.get("status")
+        if _final(job):
+            right = not found
+        elif status == Status.QUEUED:
+            right = len(found) == 1
+        else:
+            right = found == ["held"]
+        if not right:
+            yield "place", f"job:{identifier}", f"it is {status} and in {found or 'no place'}"
+
+
+def _places_of(snapshot: Snapshot, identifier: str, job: dict[str, str]) -> list[str]:
+    found = []
+    if snapshot.lanes.get(_lane(job), {}).get(job.get("entry", "")) == identifier:
+        found.append("lane")
+    if identifier in snapshot.zset(f"returned:{_target(job)}"):
+        found.append("returned")
+    if identifier in snapshot.hash(f"held:{job.get('worker')}"):
+        found.append("held")
+    if job.get("not_before"):
+        found.append("backoff")
+    return found
+
+
+def _lines(snapshot: Snapshot) -> Iterator[Row]:
+    for lane, entries in snapshot.lanes.items():
+        for entry, identifier in entries.items():
+            job = snapshot.jobs.get(identifier, {})
+            if job.get("entry") != entry or _lane(job) != lane:
+                yield "orphan", f"lane:{lane}", f"{identifier} does not wait there"
+        target, _, rest = lane.partition(":")
+        if rest not in snapshot.zset(f"turn:{target}"):
+            yield "missing", f"turn:{target}", f"{rest} has jobs and no turn"
+    for target, names in snapshot.named("turn", snapshot.zsets):
+        for name in names:
+            if f"{target}:{name}" not in snapshot.lanes:
+                yield "orphan", f"turn:{target}", f"{name} has no jobs"
+
+
+def _returned(snapshot: Snapshot) -> Iterator[Row]:
+    for target, ids in snapshot.named("returned", snapshot.zsets):
+        for identifier in ids:
+            job = snapshot.jobs.get(identifier, {})
+            if job.get("entry") != "returned" or _target(job) != target:
+                yield "orphan", f"returned:{target}", f"{identifier} does not wait there"
+
+
+def _hands(snapshot: Snapshot) -> Iterator[Row]:
+    beats = snapshot.zset("beats")
+    for life, held in snapshot.named("held", snapshot.hashes):
+        if life not in beats:
+            yield "orphan", f"held:{life}", f"{len(held)} jobs of a worker that nobody will bury"
+        for identifier, token in held.items():
+            job = snapshot.jobs.get(identifier, {})
+            if job.get("worker") != life or job.get("token") != token or _final(job):
+                yield "orphan", f"held:{life}", f"{identifier} is not this worker's"
+    for life, _ in snapshot.named("worker", snapshot.hashes):
+        if life not in beats:
+            yield "orphan", f"worker:{life}", "it has no beat"
+    for life, score in beats.items():
+        # A score of 0 is a burial under way.
+        if score and f"worker:{life}" not in snapshot.hashes:
+            yield "missing", f"worker:{life}", "it has a beat and no record"
+
+
+def _times(snapshot: Snapshot) -> Iterator[Row]:
+    due = snapshot.zset("due")
+    for identifier in due:
+        if identifier not in snapshot.jobs:
+            yield "orphan", "due", f"{identifier} is gone"
+    for identifier, job in snapshot.jobs.items():
+        status = job.get("status")
+        if (_final(job) or status == Status.QUEUED) and identifier not in due:
+            yield "missing", "due", f"{identifier} is {status} and would be kept for ever"
+        index = f"index:{job.get('tenant')}:{job.get('model')}"
+        if identifier not in snapshot.zset(index):
+            yield "missing", index, f"{identifier} cannot be listed"
+    for index, ids in snapshot.named("index", snapshot.zsets):
+        for identifier in ids:
+            if identifier not in snapshot.jobs:
+                yield "orphan", f"index:{index}", f"{identifier} is gone"
+
+
+def _counters(snapshot: Snapshot) -> Iterator[Row]:
+    there: Counter[tuple[str, str]] = Counter()
+    for job in snapshot.jobs.values():
+        group = _GROUPS.get(Status(job["status"])) if job.get("status") in set(Status) else None
+        if group:
+            there[job.get("model", ""), group] += 1
+    models = {model for model, _ in there} | {
+        m for m, _ in snapshot.named("counts", snapshot.hashes)
+    }
+    for model in models:
+        for group in ("queued", "running"):
+            counted = int(snapshot.hash(f"counts:{model}").get(group, 0))
+            if counted != there[model, group]:
+                detail = f"{group} counts {counted}, there are {there[model, group]}"
+                yield "counter", f"counts:{model}", detail
+
+
+def _batches(snapshot: Snapshot) -> Iterator[Row]:
+    for name in snapshot.zsets:
+        if name.startswith("batch:") and name.removesuffix(":jobs") not in snapshot.hashes:
+            yield "orphan", name, "its batch is gone"
+    for identifier, batch in snapshot.named("batch", snapshot.hashes):
+        members = snapshot.zset(f"batch:{identifier}:jobs")
+        jobs = [snapshot.jobs[each] for each in members if each in snapshot.jobs]
+        if len(jobs) < len(members) or not members:
+            yield "orphan", f"batch:{identifier}", "it names jobs that are gone"
+        open_ = sum(not _final(job) for job in jobs)
+        if int(batch.get("open", 0)) != open_:
+            yield "counter", f"batch:{identifier}", f"open counts {batch.get('open')}, not {open_}"
+        there = Counter(job["status"] for job in jobs)
+        # A job that was erased stays counted: the batch tells how it went.
+        whole = len(jobs) == int(batch.get("total", 0))
+        for status in Status:
+            counted = int(batch.get(status, 0))
+            if counted < there[status] or (whole and counted != there[status]):
+                detail = f"{status} counts {counted}, there are {there[status]}"
+                yield "counter", f"batch:{identifier}", detail
+
+
+def _keys(snapshot: Snapshot) -> Iterator[Row]:
+    for digest, identifier in snapshot.idem.items():
+        owner = snapshot.jobs.get(identifier) or snapshot.hash(f"batch:{identifier}")
+        if owner.get("idem") != digest:
+            yield "orphan", f"idem:{digest}", f"{identifier} is gone or has another key"
+    for identifier, job in snapshot.jobs.items():
+        own = job.get("idem")
+        if own and snapshot.idem.get(own) != identifier:
+            yield "missing", f"idem:{own}", f"{identifier} could be submitted twice"
+
+
+_RULES: tuple[Callable[[Snapshot], Iterator[Row]], ...] = (
+    _known,
+    _belongings,
+    _places,
+    _lines,
+    _returned,
+    _hands,
+    _times,
+    _counters,
+    _batches,
+    _keys,
+)
