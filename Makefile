@@ -24,6 +24,11 @@ up: $(VENV)/run.stamp ## Run Headrace here with the example models, until Ctrl-C
 test: $(VENV)/dev.stamp ## Run the tests (PYTEST_ARGS="-k name" for some)
 	$(BIN)/python -m pytest $(PYTEST_ARGS)
 
+.PHONY: chaos
+chaos: $(VENV)/dev.stamp ## Run the campaigns in full size (hours; figures in chaos-report.jsonl)
+	CHAOS_SIZE=full CHAOS_REPORT=$(abspath chaos-report.jsonl) $(BIN)/python -m pytest \
+		tests/chaos $(wildcard tests/simulation) $(PYTEST_ARGS)
+
 .PHONY: coverage
 coverage: $(VENV)/dev.stamp ## Run the tests and show which lines they do not reach
 	$(BIN)/python -m coverage erase

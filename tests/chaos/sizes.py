@@ -1,0 +1,38 @@
+"""How large each gate is, in CI and in full, and the report that each leaves."""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+from pathlib import Path
+
+FULL = os.environ.get("CHAOS_SIZE") == "full"
+
+#: name -> (in CI, in full)
+SIZES: dict[str, tuple[int, int]] = {
+    "campaign_jobs": (5_000, 100_000),
+    "campaign_kills": (100, 1_000),
+    "redis_kills": (10, 100),
+    "redis_kills_jobs": (20_000, 200_000),
+}
+
+
+def size(name: str) -> int:
+    """Return how many of it this run has."""
+    return SIZES[name][FULL]
+
+
+def seed() -> int:
+    """Return the seed to run with: the one of `CHAOS_SEED`, else a new one."""
+    return int(os.environ.get("CHAOS_SEED") or secrets.randbelow(1_000_000))
+
+
+def report(gate: str, passed: bool, *, seed: int | None = None, **counts: object) -> None:
+    """Print the one line that a gate leaves, and append it to the file `CHAOS_REPORT`."""
+    about = {} if seed is None else {"seed": seed}
+    line = json.dumps({"gate": gate, **about, **counts, "verdict": "ok" if passed else "FAILED"})
+    print(line)
+    if os.environ.get("CHAOS_REPORT"):
+        with Path(os.environ["CHAOS_REPORT"]).open("a") as file:
+            file.write(line + "\n")
