@@ -13,6 +13,8 @@ Each with its type, what it holds, who writes it, and how long it lives:
   expire, hand back, adopt. Lives as the job.
 - `extra:<id>` (string): metadata, webhook, traceparent (JSON), only where given. Written by
   submit. Lives as the job.
+- `tries:<id>` (list): each attempt that ended in anything but success, oldest first, at most 20
+  (JSON). Written by settle, hand back, adopt, register, leave. Lives as the job.
 - `lane:<model>@<version>:<priority>:<tenant>` (stream): waiting jobs in order, `id` each. Written
   by submit; claim, cancel and expire delete entries. Deleted when empty.
 - `turn:<model>@<version>` (zset): lanes with work, by virtual time. Written by submit, claim.
@@ -23,6 +25,8 @@ Each with its type, what it holds, who writes it, and how long it lives:
   Written by every transition. A job leaves when deleted.
 - `index:<tenant>:<model>` (zset): job ids, score 0, in order of id. Written by submit. An id
   leaves when its job is deleted.
+- `dead` (zset): jobs that ended `failed` or `timed_out`, by the time (ms) they did. Written by
+  every transition that ends one so. A job leaves when deleted.
 - `batch:<id>` (hash): a batch's model, tenant, total, and count by status. Written by submit,
   every transition. Lives until its last job is deleted.
 - `batch:<id>:jobs` (zset): its job ids. Written by submit. Lives as the batch.

@@ -16,6 +16,9 @@ from jobs.policy import QueueOptions
 from jobs.states import Priority
 from jobs.sweeping import sweep
 
+#: Bytes of an attempt's detail that are kept: a stack of some hundred frames.
+DETAIL_BYTES = 8192
+
 
 @dataclass(frozen=True, slots=True)
 class Claimed:
@@ -51,6 +54,12 @@ class Outcome:
     code: str = ""
     detail: str = ""
 
+    def args(self) -> tuple[Any, ...]:
+        """Return what the settle script takes of it."""
+        backoff_ms = int(self.backoff_s * 1000)
+        reason, detail = self.code or self.kind, _kept(self.detail)
+        return (self.id, self.token, self.kind, self.payload, backoff_ms, reason, detail)
+
 
 @dataclass(frozen=True, slots=True)
 class HandBack:
@@ -63,6 +72,11 @@ class HandBack:
     #: Why, one word, and what its keeper knows more (a stack): for admins.
     reason: str = ""
     detail: str = ""
+
+    def args(self) -> tuple[Any, ...]:
+        """Return what the hand back script takes of it."""
+        flags = (int(self.charge), int(self.alone))
+        return (self.id, self.token, *flags, self.reason or "handed_back", _kept(self.detail))
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,18 +170,11 @@ class WorkerQueue:
 
     async def settle(self, outcomes: Sequence[Outcome]) -> dict[str, str]:
         """Record outcomes; return ok, retry, canceled, already or stale for each."""
-        items = [
-            (each.id, (each.id, each.token, each.kind, each.payload, int(each.backoff_s * 1000)))
-            for each in outcomes
-        ]
-        return await self._each(scripts.SETTLE, items, [])
+        return await self._each(scripts.SETTLE, [(each.id, each.args()) for each in outcomes], [])
 
     async def hand_back(self, jobs: Sequence[HandBack]) -> dict[str, str]:
         """Give jobs up; return ok, poisoned, canceled or stale for each."""
-        items = [
-            (each.id, (each.id, each.token, int(each.charge), int(each.alone))) for each in jobs
-        ]
-        return await self._each(scripts.HAND_BACK, items, [])
+        return await self._each(scripts.HAND_BACK, [(each.id, each.args()) for each in jobs], [])
 
     async def progress(self, jobs: Sequence[tuple[str, str, bytes]]) -> None:
         """Store what running jobs tell of themselves: (id, token, JSON) each."""
@@ -235,6 +242,11 @@ class WorkerQueue:
         """End this life in order; what it still owns goes back uncharged."""
         for shard in self._shards:
             await self._run(scripts.LEAVE, shard, [self.life])
+
+
+def _kept(detail: str) -> bytes:
+    # The scripts put it into JSON as it is, so it must be whole UTF-8.
+    return detail.encode(errors="replace")[:DETAIL_BYTES].decode(errors="ignore").encode()
 
 
 def _by_shard(

@@ -11,7 +11,7 @@ for _, life in ipairs(redis.call('ZRANGEBYSCORE', P .. 'beats', now + 1, '+inf')
 end
 for _, life in ipairs(redis.call('ZRANGEBYSCORE', P .. 'beats', '-inf', now - limit)) do
   if #adopted >= most then break end
-  for _, row in ipairs(bury(life, most - #adopted)) do adopted[#adopted + 1] = row end
+  for _, row in ipairs(bury(life, most - #adopted, 'worker_lost')) do adopted[#adopted + 1] = row end
 end
 flush()
 return adopted

@@ -6,7 +6,7 @@ local back, models = 0, {}
 for _, id in ipairs(held) do
   local r = record(id)
   if r and r.worker == life and not FINAL[r.status] then
-    give_back(id, r, false, false)
+    give_back(id, r, false, false, 'worker_left')
     models[r.model] = id
     back = back + 1
   end

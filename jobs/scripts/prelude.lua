@@ -12,6 +12,7 @@ local MAX_CRASHES = tonumber(ARGV[7])
 local BACKSTOP = 3600000
 local WEIGHT = {high = 8, normal = 3, low = 1}
 local RANK = {high = 0, normal = 1, low = 2}
+local DEAD = {failed = true, timed_out = true}
 local FINAL = {succeeded = true, failed = true, canceled = true, expired = true, timed_out = true}
 
 local clock = redis.call('TIME')
@@ -152,6 +153,24 @@ local function wake_watchers(id, r)
   end
 end
 
+-- An attempt that ended in anything but success, for admins; the newest 20 are kept. Comes before
+-- the record changes: of a job that is not running, `started_at` is an earlier attempt's.
+local function note_attempt(id, r, reason, charged, detail)
+  local began = r.status ~= 'queued'
+  local note = {
+    worker = string.match(r.worker, '^(.*):[^:]+$'),
+    life = r.worker,
+    attempt = tonumber(began and r.attempt or (r.retries or 0) + 1),
+    started_at = began and tonumber(r.started_at) or nil,
+    ended_at = now,
+    reason = reason,
+    charged = charged,
+    detail = detail,
+  }
+  redis.call('RPUSH', P .. 'tries:' .. id, cjson.encode(note))
+  redis.call('LTRIM', P .. 'tries:' .. id, -20, -1)
+end
+
 local function tell_outbox(type, id, r)
   local seq = redis.call('HINCRBY', P .. 'job:' .. id, 'seq', 1)
   redis.call('XADD', P .. 'outbox', '*', 'type', type, 'job', id, 'seq', seq, 'at', now)
@@ -175,12 +194,14 @@ local function finish(id, r, status, payload)
   redis.call('SET', P .. 'output:' .. id, payload, 'PX', ttl + BACKSTOP)
   redis.call('PEXPIRE', P .. 'extra:' .. id, ttl + BACKSTOP)
   redis.call('PEXPIRE', P .. 'progress:' .. id, ttl + BACKSTOP)
+  redis.call('PEXPIRE', P .. 'tries:' .. id, ttl + BACKSTOP)
   if status == 'succeeded' then
     redis.call('DEL', P .. 'input:' .. id)
   else
     redis.call('PEXPIRE', P .. 'input:' .. id, ttl + BACKSTOP)
   end
   due_at(id, now + ttl)
+  if DEAD[status] then redis.call('ZADD', P .. 'dead', now, id) end
   moved(r, r.status, status)
   if r.webhook then tell_outbox('job.' .. status, id, r) end
   if r.batch then finish_in_batch(r) end
@@ -189,8 +210,9 @@ end
 
 local function erase(id, r)
   redis.call('DEL', P .. 'job:' .. id, P .. 'input:' .. id, P .. 'output:' .. id,
-    P .. 'extra:' .. id, P .. 'progress:' .. id)
+    P .. 'extra:' .. id, P .. 'progress:' .. id, P .. 'tries:' .. id)
   redis.call('ZREM', P .. 'due', id)
+  if DEAD[r.status] then redis.call('ZREM', P .. 'dead', id) end
   redis.call('ZREM', P .. 'index:' .. r.tenant .. ':' .. r.model, id)
   if r.idem then redis.call('DEL', P .. 'idem:' .. r.idem) end
   if r.batch then
@@ -206,11 +228,12 @@ end
 
 -- Gives one job of a worker back. A crash is charged only to a job that was running; only a
 -- death while it ran alone convicts. Returns what became of it.
-local function give_back(id, r, charge, alone)
+local function give_back(id, r, charge, alone, reason, detail)
   if r.status == 'canceling' then
     finish(id, r, 'canceled', CANCELED)
     return 'canceled'
   end
+  if r.status == 'running' then note_attempt(id, r, reason, charge, detail) end
   if charge and r.status == 'running' then
     local crashes = redis.call('HINCRBY', P .. 'job:' .. id, 'crashes', 1)
     if alone and crashes >= MAX_CRASHES then
@@ -223,7 +246,7 @@ local function give_back(id, r, charge, alone)
 end
 
 -- Moves up to `limit` jobs of a life that is over; its writes are refused from the first page on.
-local function bury(life, limit)
+local function bury(life, limit, reason)
   redis.call('DEL', P .. 'worker:' .. life)
   local held = redis.call('HKEYS', P .. 'held:' .. life)
   local adopted, models = {}, {}
@@ -233,7 +256,7 @@ local function bury(life, limit)
     redis.call('HDEL', P .. 'held:' .. life, id)
     if r and r.worker == life and not FINAL[r.status] then
       local was = r.status
-      local verdict = give_back(id, r, true, r.alone == '1')
+      local verdict = give_back(id, r, true, r.alone == '1', reason)
       -- Whatever that life still writes about the job is stale, also when the job is final now.
       redis.call('HSET', P .. 'job:' .. id, 'token', '')
       models[r.model] = id

@@ -5,7 +5,7 @@ local life, name = ARGV[8], ARGV[9]
 local adopted = {}
 for _, other in ipairs(redis.call('ZRANGE', P .. 'beats', 0, -1)) do
   if other ~= life and string.match(other, '^(.*):[^:]+$') == name then
-    for _, row in ipairs(bury(other, 2000)) do adopted[#adopted + 1] = row end
+    for _, row in ipairs(bury(other, 2000, 'worker_restarted')) do adopted[#adopted + 1] = row end
   end
 end
 redis.call('ZADD', P .. 'beats', now, life)

@@ -1,6 +1,6 @@
 -- settle: records the outcome of jobs that a life owns, exactly once.
--- ARGV: 8 life, then {id, token, kind, payload, backoff_ms}; kind is succeeded, failed, timed_out,
--- canceled or retry. Answers a verdict for each: ok, retry, canceled, already, or stale.
+-- ARGV: 8 life, then {id, token, kind, payload, backoff_ms, reason, detail}; kind is succeeded, failed,
+-- timed_out, canceled or retry. Answers a verdict for each: ok, retry, canceled, already, or stale.
 local life = ARGV[8]
 local verdicts = {}
 
@@ -13,7 +13,7 @@ local function delay(id, r, backoff)
   if r.status ~= 'queued' then moved(r, r.status, 'queued') end
 end
 
-local function settle(id, token, kind, payload, backoff)
+local function settle(id, token, kind, payload, backoff, reason, detail)
   local r = record(id)
   if not r or r.token ~= token then return 'stale' end
   if FINAL[r.status] then return r.worker == life and 'already' or 'stale' end
@@ -23,19 +23,21 @@ local function settle(id, token, kind, payload, backoff)
     return 'canceled'
   end
   if kind == 'retry' then
+    note_attempt(id, r, reason, false, detail)
     delay(id, r, backoff)
     return 'retry'
   end
   -- A claimed job that never ran can only be refused.
   if r.status == 'queued' and kind ~= 'failed' then return 'stale' end
   if kind == 'canceled' then return 'stale' end
+  if DEAD[kind] then note_attempt(id, r, reason, false, detail) end
   finish(id, r, kind, payload)
   return 'ok'
 end
 
-for i = 9, #ARGV, 5 do
+for i = 9, #ARGV, 7 do
   verdicts[#verdicts + 1] = settle(ARGV[i], ARGV[i + 1], ARGV[i + 2], ARGV[i + 3],
-    tonumber(ARGV[i + 4]))
+    tonumber(ARGV[i + 4]), ARGV[i + 5], ARGV[i + 6])
 end
 flush()
 return verdicts
