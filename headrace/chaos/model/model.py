@@ -17,6 +17,8 @@ from typing import Any, ClassVar, Literal
 from pydantic import BaseModel, ConfigDict
 
 _LOG = os.environ.get("CHAOS_LOG", "")
+#: Asked while the parent lives: it is the feeder, which names the worker.
+_FEEDER = os.getppid()
 
 
 class Input(BaseModel):
@@ -27,7 +29,9 @@ class Input(BaseModel):
     n: int = 0
     seconds: float = 0.0
     #: What is done in the first run only stays undone in the next: a mark beside the log tells.
-    do: Literal["return", "raise", "raise_once", "crash", "crash_once", "hang", "exit"] = "return"
+    do: Literal[
+        "return", "raise", "raise_once", "crash", "crash_once", "hang", "hang_once", "exit"
+    ] = "return"
     pad: str = ""
 
 
@@ -60,8 +64,8 @@ class Model:
         """Act each input out, and say so before and after."""
         runs = [secrets.token_hex(8) for _ in batch]
         rows = [
-            {"job": job.id, "n": item.n, "run": run, "pid": os.getpid(), "do": item.do}
-            for item, job, run in zip(batch, ctx.jobs, runs, strict=True)
+            {"job": job.id, "run": run, "pid": os.getpid(), "feeder": _FEEDER, "do": item.do}
+            for job, run, item in zip(ctx.jobs, runs, batch, strict=True)
         ]
         _write("begin", rows)
         firsts = [_first_time(item, job.id) for item, job in zip(batch, ctx.jobs, strict=True)]
@@ -97,7 +101,7 @@ def _die(item: Input, first: bool) -> None:
         os.kill(os.getpid(), signal.SIGKILL)
     if item.do == "exit":
         os._exit(3)
-    if item.do == "hang":
+    if item.do == "hang" or (item.do == "hang_once" and first):
         time.sleep(3600)
 
 
