@@ -10,7 +10,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from jobs import keys, scripts
-from jobs.commit import GroupCommit
+from jobs.commit import MAX_BYTES, GroupCommit
 from jobs.connection import RedisConnections, translated
 from jobs.errors import (
     NoSuchBatch,
@@ -46,7 +46,7 @@ class JobQueue:
         self._connections = connections
         self._options = options
         self._submits: dict[int, GroupCommit[Entry, list[bytes]]] = {}
-        self._reads: dict[int, GroupCommit[str, Job | None]] = {}
+        self._reads: dict[tuple[int, str], GroupCommit[str, Job | None]] = {}
         self._waiters = Waiters(connections, process_id, self._look)
         self.listing = Listing(connections, self.read)
 
@@ -61,6 +61,11 @@ class JobQueue:
         trace: TracebackType | None,
     ) -> None:
         await self._waiters.stop()
+
+    @property
+    def broken(self) -> list[str]:
+        """Which parts have ended by an error that nobody foresaw."""
+        return self._waiters.broken
 
     def drain(self) -> None:
         """Let every held wait return at once with the job as it is."""
@@ -84,11 +89,11 @@ class JobQueue:
         try:
             submitted = await self._submit(job, entry)
             self._waiters.born(entry.id)
-            if submitted.replayed:
-                final = await self.wait(submitted.job.id, job.tenant, timeout_s)
-                return Submitted(final, replayed=True)
-            ended = future.result() if await self._held(future, timeout_s) else None
             try:
+                if submitted.replayed:
+                    final = await self.wait(submitted.job.id, job.tenant, timeout_s)
+                    return Submitted(final, replayed=True)
+                ended = future.result() if await self._held(future, timeout_s) else None
                 return Submitted(ended or await self.get(entry.id, job.tenant), replayed=False)
             except QueueUnavailable:
                 # It was accepted; an error now would make the client send it again.
@@ -162,25 +167,36 @@ class JobQueue:
 
     async def get(self, identifier: str, tenant: str) -> Job:
         """Return a job; raises NoSuchJob, also for a job of another tenant."""
+        return _own(await self._read_one(identifier, ""), identifier, tenant)
+
+    async def _read_one(self, identifier: str, channel: str) -> Job | None:
         shard = shard_of(identifier)
-        job = None
-        if shard is not None:
-            group = self._reads.get(shard)
-            if group is None:
-                group = GroupCommit(partial(self._read, shard, ""))
-                self._reads[shard] = group
-            job = await group.add(identifier)
-        return _own(job, identifier, tenant)
+        if shard is None:
+            return None
+        group = self._reads.get((shard, channel))
+        if group is None:
+            group = GroupCommit(
+                partial(self._read, shard, channel), size=lambda _: MAX_BYTES // _READ_PAGE
+            )
+            self._reads[shard, channel] = group
+        return await group.add(identifier)
 
     async def wait(self, identifier: str, tenant: str, timeout_s: float) -> Job:
-        """Hold until the job is final; after `timeout_s`, or when draining, return it as it is."""
+        """Hold until the job is final; after `timeout_s`, or when draining, return it as it is.
+
+        A Redis that goes away meanwhile ends it early with QueueUnavailable (jobs/waiters.py says
+        how soon); it asks for no certain time, so that ten thousand do not come back in the same
+        second.
+        """
         future = self._waiters.expect(identifier)
         try:
-            job = _own((await self._look([identifier]))[0], identifier, tenant)
+            job = _own(await self._read_one(identifier, self._waiters.channel), identifier, tenant)
             if job.final:
                 return job
             ended = future.result() if await self._held(future, timeout_s) else None
             return ended or await self.get(identifier, tenant)
+        except QueueUnavailable as error:
+            raise QueueUnavailable(error.detail, job_id=identifier) from error
         finally:
             self._waiters.forget(identifier, future)
 

@@ -10,12 +10,17 @@ from redis.asyncio.client import PubSub
 
 from jobs import keys
 from jobs.connection import RedisConnections, translated
-from jobs.errors import HeadraceError
+from jobs.errors import HeadraceError, QueueUnavailable
 from jobs.job import Job, jobs_from_wake
 from telemetry import logs
 
 #: A wake that was lost (a failover, a full buffer) is made good by looking again.
 LOOK_AGAIN_S = 5.0
+#: Who waits is let go once Redis has given no answer for so long: a restart is mostly over by then,
+#: and a client that is told can do something else. With the time until a frozen Redis is noticed
+#: (a look, and its timeout), a wait ends within 2.5 s of a Redis that is gone, and within
+#: LOOK_AGAIN_S + SOCKET_TIMEOUT_S + 0.5 s of one that is frozen.
+PATIENCE_S = 2.0
 _RECONNECT_S = 0.5
 #: What a message that names jobs begins with; one that carries them is MessagePack.
 _ID = b"job_"
@@ -41,6 +46,7 @@ class Waiters:
         self._waiting: dict[str, set[asyncio.Future[Job | None]]] = {}
         self._unborn: set[str] = set()
         self._tasks: list[asyncio.Task[None]] = []
+        self._doubt = asyncio.Event()
         self._draining = False
 
     def start(self) -> None:
@@ -49,6 +55,11 @@ class Waiters:
             asyncio.create_task(self._listen(), name="wake-listener"),
             asyncio.create_task(self._keep_looking(), name="wake-look-again"),
         ]
+
+    @property
+    def broken(self) -> list[str]:
+        """Which parts have ended by an error that nobody foresaw: waits would hang to their end."""
+        return [task.get_name() for task in self._tasks if task.done()]
 
     async def stop(self) -> None:
         """Let every waiter go and stop listening."""
@@ -61,12 +72,17 @@ class Waiters:
     def drain(self) -> None:
         """Let every waiter go, now and from now on."""
         self._draining = True
+        self._let_go()
+
+    def _let_go(self) -> None:
         for futures in list(self._waiting.values()):
             for future in list(futures):
                 _set(future, None)
 
     def expect(self, identifier: str, *, unborn: bool = False) -> asyncio.Future[Job | None]:
-        """Return a future of the final job, or of None when it is gone or the process drains.
+        """Return a future of the final job, or of None when there is no more waiting for it.
+
+        None also when the process drains or Redis is away: who reads the job then sees which.
 
         The caller makes sure that the job is watched (by its submit or by a look), and gives
         the future to `forget` in the end. An `unborn` job is on its way to Redis: until `born`
@@ -124,15 +140,23 @@ class Waiters:
                 if not away:
                     log.warning("waiters_disconnected", reason=error.detail)
                 away = True
+                self._doubt.set()
                 await asyncio.sleep(_RECONNECT_S)
 
     async def _hear(self, subscription: PubSub) -> None:
+        asked = False
         while True:
             with translated():
                 message = await subscription.get_message(
                     ignore_subscribe_messages=True, timeout=LOOK_AGAIN_S
                 )
-            if message is not None:
+                if message is None:
+                    if asked:
+                        raise QueueUnavailable("The subscription is dead.")
+                    # A connection whose other end vanished looks just like a quiet one.
+                    await subscription.ping()
+            asked = message is None
+            if message is not None and message["type"] == "message":
                 await self._heard(message["data"])
 
     async def _heard(self, message: bytes) -> None:
@@ -143,10 +167,22 @@ class Waiters:
             self._answer(job.id, job)
 
     async def _keep_looking(self) -> None:
+        clock = asyncio.get_running_loop().time
+        silent_since: float | None = None
         while True:
-            await asyncio.sleep(LOOK_AGAIN_S)
-            with contextlib.suppress(HeadraceError):
+            pause_s = LOOK_AGAIN_S if silent_since is None else _RECONNECT_S
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(pause_s):
+                    await self._doubt.wait()
+            self._doubt.clear()
+            began = clock()
+            try:
                 await self.look_again()
+                silent_since = None
+            except HeadraceError:
+                silent_since = silent_since or began
+                if clock() - silent_since >= PATIENCE_S:
+                    self._let_go()
 
 
 def _set(future: asyncio.Future[Job | None], job: Job | None) -> None:

@@ -35,8 +35,8 @@ async def livez(front: FrontDep) -> Response:
     """Say whether this process answers and means to go on."""
     if front.draining:
         raise Draining("This process is stopping.")
-    if front.broken:
-        raise NotReady(f"Background tasks have died: {', '.join(front.broken)}.")
+    if broken := [*front.broken, *front.queue.broken]:
+        raise NotReady(f"Background tasks have died: {', '.join(broken)}.")
     return JsonBytes(b'{"status":"ok"}')
 
 
