@@ -14,7 +14,7 @@ from starlette.types import ASGIApp
 from api.front import Front, opened
 from api.lean_route import LeanRouter
 from api.middleware import Edge
-from api.routes import batches, documents, health, jobs, keys, models, submit
+from api.routes import batches, dead, documents, health, jobs, keys, models, submit
 from api.settings import ApiSettings
 from telemetry import logs
 from telemetry.exposition import Exposition, MetricsServer
@@ -23,7 +23,7 @@ from telemetry.queue_figures import QueueCollector, QueueFigures, ReadFigures, f
 #: In the order of matching: the submit comes first.
 ROUTERS: tuple[APIRouter, ...] = (
     *(submit.router, jobs.router, batches.router),
-    *(models.router, health.router, keys.router, documents.router),
+    *(models.router, health.router, keys.router, dead.router, documents.router),
 )
 
 #: What a browser of an allowed origin may send, and may read of an answer.

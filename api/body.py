@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+from typing import TypeVar
+
+from pydantic import BaseModel, ValidationError
 from starlette.requests import ClientDisconnect
 from starlette.types import Receive
 
-from api.problems import PayloadTooLarge
+from api import strict_json
+from api.problems import PayloadTooLarge, invalid_input
+
+Body = TypeVar("Body", bound=BaseModel)
 
 
 async def read_body(receive: Receive, announced: bytes | None, limit: int) -> bytes:
@@ -25,6 +31,25 @@ async def read_body(receive: Receive, announced: bytes | None, limit: int) -> by
             raise _too_large(limit)
         more = message.get("more_body", False)
     return b"".join(chunks)
+
+
+def parsed(kind: type[Body], body: bytes) -> Body:
+    """Return a body of fixed fields; raises MalformedRequest, InvalidInput."""
+    strict_json.check(body)
+    try:
+        return kind.model_validate_json(body)
+    except ValidationError as error:
+        raise invalid_input(
+            [
+                {
+                    "type": one["type"],
+                    "loc": ["body", *one["loc"]],
+                    "msg": one["msg"],
+                    "input": one["input"],
+                }
+                for one in error.errors(include_url=False, include_context=False)
+            ]
+        ) from error
 
 
 def _too_large(limit: int) -> PayloadTooLarge:

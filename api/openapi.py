@@ -15,6 +15,8 @@ from api.openapi_schemas import SCHEMAS, Described, reference
 
 _SUBMIT = "/v1/models/{model}/jobs"
 _BATCH = f"{_SUBMIT}/batch"
+_RETRY = "/v1/jobs/{job_id}/retry"
+_RETRY_DEAD = "/v1/admin/dead/{job_id}/retry"
 
 #: path, method -> status and component of the answer
 _ANSWERS: dict[tuple[str, str], tuple[str, str]] = {
@@ -24,14 +26,19 @@ _ANSWERS: dict[tuple[str, str], tuple[str, str]] = {
     ("/v1/jobs", "get"): ("200", "JobPage"),
     ("/v1/jobs/{job_id}", "get"): ("200", "Job"),
     ("/v1/jobs/{job_id}/cancel", "post"): ("200", "Job"),
-    ("/v1/jobs/{job_id}/retry", "post"): ("202", "Job"),
+    (_RETRY, "post"): ("202", "Job"),
+    ("/v1/admin/dead", "get"): ("200", "DeadPage"),
+    ("/v1/admin/dead/{job_id}", "get"): ("200", "DeadLetter"),
+    (_RETRY_DEAD, "post"): ("202", "Job"),
+    ("/v1/admin/dead/retry", "post"): ("200", "DeadResults"),
+    ("/v1/admin/dead/purge", "post"): ("200", "DeadResults"),
     ("/v1/models", "get"): ("200", "ModelList"),
     ("/v1/models/{model}", "get"): ("200", "Model"),
     ("/v1/models/{model}/scale", "get"): ("200", "Scale"),
 }
 _OPEN = ("/healthz", "/livez")
 _PREFER = ((_SUBMIT, "post"), ("/v1/jobs/{job_id}", "get"))
-_IDEMPOTENT = ((_SUBMIT, "post"), (_BATCH, "post"), ("/v1/jobs/{job_id}/retry", "post"))
+_IDEMPOTENT = ((_SUBMIT, "post"), (_BATCH, "post"), (_RETRY, "post"), (_RETRY_DEAD, "post"))
 _LOCATED = _IDEMPOTENT
 
 _PARAMETERS = {

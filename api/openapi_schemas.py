@@ -121,6 +121,41 @@ _MODEL = _object(
         "queue": {"type": "object"},
     }
 )
+_ATTEMPT = _object(
+    {
+        "attempt": _COUNT,
+        "worker": _TEXT,
+        "life": {"type": "string", "description": "The worker's name and one start of it."},
+        "started_at": _or_null(_TIME),
+        "ended_at": _TIME,
+        "reason": _TEXT,
+        "charged": {"type": "boolean", "description": "A crash was counted against the job."},
+        "detail": {"type": "string", "description": "What is known beyond it, such as a stack."},
+    }
+)
+_WITHOUT = ("input", "output", "progress", "queue", "links")
+_DEAD = _object(
+    {
+        **{name: one for name, one in _JOB["properties"].items() if name not in _WITHOUT},
+        "tenant": _TEXT,
+        "attempts": {"type": "array", "items": _ATTEMPT},
+        "retried_as": {**_or_null(_ID), "description": "What a retry of many made of it."},
+        "links": _object({"self": _TEXT, "retry": _TEXT}),
+    }
+)
+_DEAD_RESULT = _object(
+    {
+        "id": _TEXT,
+        "status": {"type": "string", "enum": ["retried", "skipped", "purged", "refused"]},
+        "job": {**_or_null(_ID), "description": "The new job, also of an earlier retry."},
+        "error": _or_null(reference("JobError")),
+    }
+)
+
+
+def _page_of(schema: Described) -> Described:
+    return _object({"data": {"type": "array", "items": schema}, "next_cursor": _or_null(_TEXT)})
+
 
 SCHEMAS: dict[str, Described] = {
     "Job": _JOB,
@@ -128,12 +163,10 @@ SCHEMAS: dict[str, Described] = {
         **_object(_JOB_ERROR, optional=_SOMETIMES),
         "description": "Why a job did not succeed: a Problem without its status.",
     },
-    "JobPage": _object(
-        {
-            "data": {"type": "array", "items": reference("Job")},
-            "next_cursor": _or_null(_TEXT),
-        }
-    ),
+    "JobPage": _page_of(reference("Job")),
+    "DeadLetter": _DEAD,
+    "DeadPage": _page_of(reference("DeadLetter")),
+    "DeadResults": _page_of(_DEAD_RESULT),
     "AcceptedBatch": _object(
         {"batch": _BATCH_ID, "jobs": {"type": "array", "items": reference("Job")}}
     ),

@@ -10,6 +10,7 @@ from typing import Any
 import orjson
 
 from api.load import seconds_until_started
+from jobs.dead import DeadLetter
 from jobs.job import Batch, Job, Page
 from jobs.overview import ModelOverview
 from jobs.states import Status
@@ -125,6 +126,35 @@ def page_bytes(page: Page, loads: dict[str, ModelOverview | None]) -> bytes:
     """Return one page of a list of jobs."""
     data = [job_object(job, loads.get(job.model)) for job in page.jobs]
     return orjson.dumps({"data": data, "next_cursor": page.next_cursor})
+
+
+#: Of a dead letter an administrator of another tenant is shown what became of it, not its content.
+_UNTOLD = ("input", "output", "progress", "queue")
+
+
+def dead_letter(letter: DeadLetter) -> dict[str, Any]:
+    """Return a dead letter: the job without its content, its tenant, and each attempt."""
+    job = letter.job
+    shown = {name: one for name, one in job_object(job, None).items() if name not in _UNTOLD}
+    return {
+        **shown,
+        "tenant": job.tenant,
+        "attempts": [
+            {
+                "attempt": each.attempt,
+                "worker": each.worker,
+                "life": each.life,
+                "started_at": timestamp(each.started_at),
+                "ended_at": timestamp(each.ended_at),
+                "reason": each.reason,
+                "charged": each.charged,
+                "detail": each.detail,
+            }
+            for each in letter.attempts
+        ],
+        "retried_as": letter.retried_as,
+        "links": {"self": f"/v1/admin/dead/{job.id}", "retry": f"/v1/admin/dead/{job.id}/retry"},
+    }
 
 
 def accepted_batch_bytes(batch_id: str, jobs: list[Job], load: ModelOverview | None) -> bytes:

@@ -2,27 +2,24 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated
 
 from fastapi import APIRouter, Query
 from pydantic import BaseModel, Field
 from starlette.requests import Request
 from starlette.responses import Response
 
-from api import headers
-from api.auth import Caller
 from api.dependencies import FrontDep, ReaderDep, SubmitterDep
 from api.front import Front
 from api.lean_route import LeanRoute
-from api.middleware import HEADERS, REQUEST_ID, TRACEPARENT
 from api.problems import invalid_input
 from api.responses import Header, JsonBytes, no_content
-from api.routes.submit import REPLAYED, VARY_PREFER, enter, fingerprint, preference_of
-from api.schemas import job_bytes, metadata_of, page_bytes, retry_after
-from jobs.errors import NotRetryable
-from jobs.job import Job, NewJob
+from api.retrying import Asked, submit_again
+from api.routes.submit import REPLAYED, VARY_PREFER, preference_of
+from api.schemas import job_bytes, page_bytes, retry_after
+from jobs.job import Job
 from jobs.listing import Filter
-from jobs.states import RETRYABLE, Status
+from jobs.states import Status
 
 router = APIRouter(route_class=LeanRoute)
 
@@ -104,14 +101,7 @@ async def retry_job(
 ) -> Response:
     """Submit a job that did not succeed once more, to the version in production now."""
     old = await front.queue.get(job_id, caller.tenant)
-    if old.status not in RETRYABLE or old.input is None:
-        allowed = ", ".join(sorted(RETRYABLE))
-        raise NotRetryable(f"The job is {old.status}; a retry is for {allowed}.", job_id=old.id)
-    entry = await front.cards.find(old.model)
-    # The version may have changed since: what no longer fits is refused here, not in the engine.
-    front.validator(entry).submit(b'{"input":%b}' % old.input)
-    new = _again(request, old, entry.version, caller)
-    submitted = await enter(front, new, entry, 0)
+    submitted = await submit_again(front, old, Asked.by(request))
     extra = [REPLAYED] if submitted.replayed else []
     extra.append((b"location", b"/v1/jobs/" + submitted.job.id.encode()))
     load = front.loads.known(old.model)
@@ -133,29 +123,6 @@ def _split(ids: str) -> list[str]:
             [{"type": "too_long", "loc": ["query", "ids"], "msg": message, "input": len(found)}]
         )
     return list(dict.fromkeys(found))
-
-
-def _again(request: Request, old: Job, version: str, caller: Caller) -> NewJob:
-    scope: Any = request.scope
-    key = headers.parse_idempotency_key(scope[HEADERS].get(b"idempotency-key"))
-    deadline_s = None
-    if old.deadline_at is not None:
-        deadline_s = (old.deadline_at - old.created_at) / 1000
-    return NewJob(
-        model=old.model,
-        version=version,
-        tenant=caller.tenant,
-        input=old.input or b"null",
-        priority=old.priority,
-        timeout_s=old.timeout_s,
-        deadline_s=deadline_s,
-        metadata=metadata_of(old),
-        idempotency_key=key,
-        fingerprint="" if key is None else fingerprint("retry", old.id, b"{}"),
-        retry_of=old.id,
-        traceparent=scope[TRACEPARENT],
-        request_id=scope[REQUEST_ID],
-    )
 
 
 def _shown(job: Job, front: Front, extra: list[Header]) -> JsonBytes:

@@ -6,14 +6,14 @@ from typing import Any
 
 import orjson
 from fastapi import APIRouter
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 from starlette.requests import Request
 from starlette.responses import Response
 
-from api import strict_json
+from api.body import parsed
 from api.dependencies import AdministratorDep, FrontDep
 from api.lean_route import LeanRoute
-from api.problems import NotFound, invalid_input
+from api.problems import NotFound
 from api.responses import JsonBytes, no_content
 from api.routes.submit import json_body
 from api.schemas import timestamp
@@ -43,7 +43,7 @@ _BODY = {
 @router.post("/v1/admin/keys", status_code=201, openapi_extra={"requestBody": _BODY})
 async def create_key(request: Request, front: FrontDep, caller: AdministratorDep) -> Response:
     """Make a key; the answer is the only place where its text is ever shown."""
-    wanted = _parse(await json_body(request, front))
+    wanted = parsed(NewKey, await json_body(request, front))
     text, record = await front.keys.create(tenant=wanted.tenant, role=wanted.role, name=wanted.name)
     await front.ring.refresh()
     log.info("key_created", key=record.id, tenant=record.tenant, role=record.role, by=caller.key_id)
@@ -66,24 +66,6 @@ async def revoke_key(key_id: str, front: FrontDep, caller: AdministratorDep) -> 
     await front.ring.refresh()
     log.info("key_revoked", key=record.id, tenant=record.tenant, by=caller.key_id)
     return no_content()
-
-
-def _parse(body: bytes) -> NewKey:
-    strict_json.check(body)
-    try:
-        return NewKey.model_validate_json(body)
-    except ValidationError as error:
-        raise invalid_input(
-            [
-                {
-                    "type": one["type"],
-                    "loc": ["body", *one["loc"]],
-                    "msg": one["msg"],
-                    "input": one["input"],
-                }
-                for one in error.errors(include_url=False, include_context=False)
-            ]
-        ) from error
 
 
 def _shown(record: KeyRecord) -> dict[str, Any]:
