@@ -113,15 +113,15 @@ class Answers:
     def _began(self, frame: Began) -> None:
         station = self._station
         holding, now = station.holding, station.clock()
-        jobs = list(holding.of(frame.ids, Phase.STARTED))
+        jobs = list(holding.of(frame.feeds, Phase.STARTED))
         batch = holding.batches.get(frame.batch)
         if batch is None:
             # Started with its claim: there was no Formed for it.
             fed_at = min((held.since for held in jobs), default=now)
-            batch = Batch(frame.batch, list(frame.ids), len(frame.ids), fed_at)
+            batch = Batch(frame.batch, list(frame.feeds), len(frame.feeds), fed_at)
             holding.batches[frame.batch] = batch
         batch.began_at = now
-        batch.expected_s = station.timing.expected_s(len(frame.ids))
+        batch.expected_s = station.timing.expected_s(len(frame.feeds))
         holding.on_gpu = batch
         station.heard_at = now
         for held in jobs:
@@ -150,16 +150,17 @@ class Answers:
         station.busy.ran(frame.run_s, station.clock())
         self._batch_size.observe(frame.batch_size)
         self._run_seconds.observe(frame.run_s)
-        log.debug("batch_done", size=frame.batch_size, run_s=frame.run_s, job_ids=batch.ids)
+        log.debug("batch_done", size=frame.batch_size, run_s=frame.run_s, batch=frame.batch)
 
     def _refused(self, frame: Refused) -> None:
         self._station.heard_at = self._station.clock()
         self._station.careful = max(self._station.careful - 1, 0)
-        self._settler.ended([Item(frame.id, None, frame.error, 0.0)])
+        self._settler.ended([Item(frame.feed, None, frame.error, 0.0)])
         self._station.changed.set()
 
     def _log(self, frame: Log) -> None:
-        model_log.info("model_log", job_id=frame.id, text=frame.text)
+        for held in self._station.holding.of([frame.feed], *Phase):
+            model_log.info("model_log", job_id=held.id, text=frame.text)
 
     def _probe_ok(self, frame: ProbeOk) -> None:
         self._station.kernel_ran_at = self._station.clock()

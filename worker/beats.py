@@ -120,7 +120,7 @@ class Beats:
         station.registered = False
         holding = station.holding
         gone = [held for held in holding.jobs.values() if held.phase not in LEAVING]
-        station.engine.send(Drop([held.id for held in gone if held.phase not in AT_WORK]))
+        station.engine.send(Drop([held.feed for held in gone if held.phase not in AT_WORK]))
         at_work = any(held.phase in AT_WORK for held in gone)
         for held in gone:
             holding.forget(held)

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 
 from telemetry import logs
-from worker.holding import AT_WORK, Held, Phase
+from worker.holding import AT_WORK, LEAVING, Held, Phase
 from worker.settling import Settler
 from worker.station import Station
 from worker.wire import Cancel, Drop
@@ -21,8 +21,8 @@ class Cancels:
     def asked(self, ids: Iterable[str]) -> None:
         """A cancel, or an expiry, concerns these jobs; most may be other workers'."""
         station = self._station
-        drop: list[str] = []
-        tell: list[str] = []
+        drop: list[Held] = []
+        tell: list[Held] = []
         for each in ids:
             held = station.holding.jobs.get(each)
             if held is None:
@@ -30,19 +30,19 @@ class Cancels:
             if held.phase in (Phase.ASIDE, Phase.FED) and not held.job.started:
                 # Final in Redis already: a claimed job is still queued for the world.
                 station.holding.forget(held)
-                drop.append(each)
+                drop.append(held)
             elif held.phase is Phase.ASIDE:
                 self.ended_before_the_gpu(held)
             elif not held.canceled and held.phase in (Phase.STARTING, *AT_WORK):
                 held.canceled = True
                 held.flagged_at = held.flagged_at or station.clock()
-                tell.append(each)
+                tell.append(held)
         if drop:
-            station.engine.send(Drop(drop))
+            station.engine.send(Drop([held.feed for held in drop]))
             station.changed.set()
         if tell:
-            log.info("cancel_passed_on", job_ids=tell)
-            station.engine.send(Cancel(tell))
+            log.info("cancel_passed_on", job_ids=[held.id for held in tell])
+            station.engine.send(Cancel([held.feed for held in tell]))
 
     def ended_before_the_gpu(self, held: Held) -> None:
         """A job that was started, canceled, and never allowed onto the GPU is done with."""
@@ -52,11 +52,12 @@ class Cancels:
     def lost(self, ids: Iterable[str]) -> None:
         """These are another worker's now; what still runs of them ends unrecorded."""
         station = self._station
-        gone = list(station.holding.of(ids, Phase.ASIDE, Phase.FED, Phase.STARTING, *AT_WORK))
+        held_now = [station.holding.jobs.get(each) for each in ids]
+        gone = [held for held in held_now if held is not None and held.phase not in LEAVING]
         for held in gone:
             station.holding.forget(held)
         if gone:
             log.warning("jobs_lost", job_ids=[held.id for held in gone])
-            station.engine.send(Drop([held.id for held in gone if held.phase not in AT_WORK]))
-            station.engine.send(Cancel([held.id for held in gone if held.phase in AT_WORK]))
+            station.engine.send(Drop([held.feed for held in gone if held.phase not in AT_WORK]))
+            station.engine.send(Cancel([held.feed for held in gone if held.phase in AT_WORK]))
             station.changed.set()

@@ -51,7 +51,7 @@ class Drain:
     def _give_back_unstarted(self) -> None:
         station = self._station
         unstarted = station.holding.in_phase(Phase.ASIDE, Phase.FED)
-        station.engine.send(Drop([held.id for held in unstarted]))
+        station.engine.send(Drop([held.feed for held in unstarted]))
         self._returner.uncharged(unstarted, "drain")
 
     async def _let_end(self, until: float) -> None:

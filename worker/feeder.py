@@ -239,6 +239,7 @@ def _engine_job(held: Held) -> EngineJob:
     job = held.job
     return EngineJob(
         id=job.id,
+        feed=held.feed,
         input=job.input,
         priority=job.priority,
         lane=job.tenant,

@@ -1,5 +1,6 @@
 """What a worker holds at this moment: its jobs, and the batches they are in."""
 
+import itertools
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from enum import IntEnum
@@ -29,6 +30,8 @@ class Held:
     """One job in the worker's hands; times are of the monotonic clock."""
 
     job: Claimed
+    #: what the engine calls it by: another one each time that the job comes into these hands
+    feed: int
     phase: Phase
     #: when it came to the engine; then when it was started; then when its predict began
     since: float
@@ -52,7 +55,7 @@ class Batch:
     """A batch that the engine has formed or begun."""
 
     number: int
-    ids: list[str]
+    feeds: list[int]
     size: int
     fed_at: float
     began_at: float | None = None
@@ -61,9 +64,11 @@ class Batch:
 
 @dataclass(slots=True)
 class Holding:
-    """Every held job by id, counted by phase."""
+    """Every held job by id and by feed, counted by phase."""
 
     jobs: dict[str, Held] = field(default_factory=dict)
+    fed: dict[int, Held] = field(default_factory=dict)
+    feeds: Iterator[int] = field(default_factory=lambda: itertools.count(1))
     batches: dict[int, Batch] = field(default_factory=dict)
     counts: list[int] = field(default_factory=lambda: [0] * len(Phase))
     bytes: int = 0
@@ -74,8 +79,8 @@ class Holding:
         """Take a claimed job into the worker's hands."""
         # A job may come back before the answer to its hand-back does: that one is of an old token.
         self._remove(self.jobs.get(job.id))
-        held = Held(job, phase, now, len(job.input))
-        self.jobs[job.id] = held
+        held = Held(job, next(self.feeds), phase, now, len(job.input))
+        self.jobs[job.id] = self.fed[held.feed] = held
         self.counts[phase] += 1
         self.bytes += held.size
         return held
@@ -98,14 +103,14 @@ class Holding:
 
     def _remove(self, held: Held | None) -> None:
         if held is not None:
-            del self.jobs[held.id]
+            del self.jobs[held.id], self.fed[held.feed]
             self.counts[held.phase] -= 1
             self.bytes -= held.size
 
-    def of(self, ids: Iterable[str], *phases: Phase) -> Iterator[Held]:
-        """Those of the ids that are held in one of these phases."""
-        for each in ids:
-            held = self.jobs.get(each)
+    def of(self, feeds: Iterable[int], *phases: Phase) -> Iterator[Held]:
+        """Those of the feeds that are held in one of these phases."""
+        for each in feeds:
+            held = self.fed.get(each)
             if held is not None and held.phase in phases:
                 yield held
 

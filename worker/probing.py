@@ -87,7 +87,7 @@ def _proof(station: Station) -> Readiness:
     limits = [
         (held.since, ladder.limit_s(held.job.timeout_s, batch.expected_s))
         for batch in station.holding.batches.values()
-        for held in station.holding.of(batch.ids, Phase.ON_GPU)
+        for held in station.holding.of(batch.feeds, Phase.ON_GPU)
     ]
     if limits:
         since, limit_s = max(limits, key=sum)

@@ -20,13 +20,13 @@ class ProgressReporter:
 
     def __init__(self, station: Station) -> None:
         self._station = station
-        self._newest: dict[str, bytes] = {}
+        self._newest: dict[int, bytes] = {}
         self._told = asyncio.Event()
 
     def heard(self, frame: Progress) -> None:
         """Keep the newest word on a job."""
         told = {"fraction": frame.fraction, "message": frame.message}
-        self._newest[frame.id] = orjson.dumps(told)
+        self._newest[frame.feed] = orjson.dumps(told)
         self._told.set()
 
     async def run(self) -> None:
@@ -36,7 +36,7 @@ class ProgressReporter:
             self._told.clear()
             newest, self._newest = self._newest, {}
             jobs = [
-                (held.id, held.job.token, newest[held.id])
+                (held.id, held.job.token, newest[held.feed])
                 for held in self._station.holding.of(newest, *AT_WORK)
             ]
             if jobs:

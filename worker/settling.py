@@ -29,10 +29,10 @@ class Settler:
 
     def ended(self, items: Sequence[Item]) -> None:
         """Record what became of jobs that the engine has answered."""
-        jobs = self._station.holding.jobs
+        fed = self._station.holding.fed
         parcels = []
         for item in items:
-            held = jobs.get(item.id)
+            held = fed.get(item.feed)
             if held is not None and held.phase not in LEAVING:
                 parcels.append(self._parcel(held, item.output, item.error))
         self.delivery.post(parcels)

@@ -48,7 +48,7 @@ class Starter:
 
     async def _start(self, frame: Formed) -> None:
         station = self._station
-        jobs = list(station.holding.of(frame.ids, Phase.FED))
+        jobs = list(station.holding.of(frame.feeds, Phase.FED))
         if station.quiet or not jobs:
             station.engine.send(Go(frame.batch, []))
             self._returner.uncharged(jobs, "drain")
@@ -91,9 +91,9 @@ class Starter:
             if held.canceled:
                 self._cancels.ended_before_the_gpu(held)
                 continue
-            batch.ids.append(held.id)
+            batch.feeds.append(held.feed)
             self._queue_seconds.observe(max(now_ms - held.job.created_at, 0) / 1000)
-        if batch.ids:
+        if batch.feeds:
             station.holding.batches[batch.number] = batch
-        station.engine.send(Go(batch.number, batch.ids))
+        station.engine.send(Go(batch.number, batch.feeds))
         station.changed.set()

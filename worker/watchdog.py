@@ -63,7 +63,7 @@ class Watchdog:
             return
         for batch in holding.batches.values():
             if batch.began_at is not None:
-                for held in holding.of(batch.ids, Phase.ON_GPU):
+                for held in holding.of(batch.feeds, Phase.ON_GPU):
                     yield held, batch.expected_s
 
     def _since(self, held: Held) -> float:
@@ -79,7 +79,7 @@ class Watchdog:
         if elapsed_s > limit_s:
             held.timed_out, held.flagged_at = True, now
             log.warning("job_over_its_limit", job_id=held.id, limit_s=limit_s)
-            self._station.engine.send(Cancel([held.id]))
+            self._station.engine.send(Cancel([held.feed]))
 
     def _must_go(self, held: Held, elapsed_s: float, expected_s: float | None, now: float) -> bool:
         station = self._station

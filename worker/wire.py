@@ -1,6 +1,10 @@
 """The frames that feeder and engine exchange over their socketpair.
 
 Each is one msgpack array, tagged with the class name; worker/channel.py moves them.
+
+A job is named by its `feed`: the number of this one handing over to the engine. Its id may come
+again, when it was taken away from the worker while it ran and was claimed anew, and what is said
+of the earlier run must not be taken for the later one.
 """
 
 import msgspec
@@ -14,6 +18,7 @@ class EngineJob(msgspec.Struct, array_like=True, frozen=True, gc=False):
     """A claimed job on its way to the GPU."""
 
     id: str
+    feed: int
     input: bytes
     priority: str = "normal"
     lane: str = "default"
@@ -26,7 +31,7 @@ class EngineJob(msgspec.Struct, array_like=True, frozen=True, gc=False):
 class Item(msgspec.Struct, array_like=True, frozen=True, gc=False):
     """What became of one job: its output as JSON, or its error as a problem object."""
 
-    id: str
+    feed: int
     output: bytes | None
     error: dict[str, object] | None
     run_s: float
@@ -63,19 +68,19 @@ class Go(Frame, frozen=True):
     """The answer to Formed: these of the batch may run, the others are forgotten."""
 
     batch: int
-    ids: list[str]
+    feeds: list[int]
 
 
 class Drop(Frame, frozen=True):
     """Forget these unstarted jobs."""
 
-    ids: list[str]
+    feeds: list[int]
 
 
 class Cancel(Frame, frozen=True):
     """Let the model see `ctx.jobs[i].canceled`; an unstarted job still waits for Go or Drop."""
 
-    ids: list[str]
+    feeds: list[int]
 
 
 class Probe(Frame, frozen=True):
@@ -121,14 +126,14 @@ class Formed(Frame, frozen=True):
     """The next batch is chosen and asks for its start."""
 
     batch: int
-    ids: list[str]
+    feeds: list[int]
 
 
 class Began(Frame, frozen=True):
     """Predict of this batch begins now."""
 
     batch: int
-    ids: list[str]
+    feeds: list[int]
 
 
 class Done(Frame, frozen=True):
@@ -144,14 +149,14 @@ class Done(Frame, frozen=True):
 class Refused(Frame, frozen=True):
     """The input was not fit to run; the job never reached predict."""
 
-    id: str
+    feed: int
     error: dict[str, object]
 
 
 class Progress(Frame, frozen=True):
     """How far a running job is, by its model."""
 
-    id: str
+    feed: int
     fraction: float | None
     message: str | None
 
@@ -159,7 +164,7 @@ class Progress(Frame, frozen=True):
 class Log(Frame, frozen=True):
     """A line the model logged for a job."""
 
-    id: str
+    feed: int
     text: str
 
 

@@ -21,7 +21,7 @@ def batcher(max_batch=8, *, time=None, known=None, **limits):
 
 def job(cost=1.0, arrived=0.0, priority="normal", *, alone=False, name="job"):
     return HeldJob(
-        EngineJob(name, b"", priority, alone=alone),
+        EngineJob(name, 1, b"", priority, alone=alone),
         arrived,
         arrived + PATIENCE_S[priority],
         cost=cost,

@@ -34,23 +34,23 @@ def sent():
 def test_progress_goes_at_most_twice_a_second_and_the_last_one_always_goes(clock, sent):
     reporter = Reporter(sent)
     for percent in range(10):
-        reporter.progress("job_1", percent / 10, None)
-    assert sent == [Progress("job_1", 0.0, None)]
+        reporter.progress(1, percent / 10, None)
+    assert sent == [Progress(1, 0.0, None)]
     assert reporter.flush(100.2) == 100.5
     assert reporter.flush(100.5) == math.inf
-    assert sent[1:] == [Progress("job_1", 0.9, None)]
-    reporter.progress("job_1", 1.0, "late")
-    reporter.progress("job_2", 0.1, None)
+    assert sent[1:] == [Progress(1, 0.9, None)]
+    reporter.progress(1, 1.0, "late")
+    reporter.progress(2, 0.1, None)
     assert len(sent) == 3
     assert reporter.flush(100.6) == 101.0
 
 
 def test_an_ended_job_makes_no_progress(clock, sent):
     reporter = Reporter(sent)
-    reporter.forget(["job_1"])
-    reporter.progress("job_1", 0.1, None)
-    reporter.progress("job_1", 0.2, None)
-    reporter.forget(["job_1"])
+    reporter.forget([1])
+    reporter.progress(1, 0.1, None)
+    reporter.progress(1, 0.2, None)
+    reporter.forget([1])
     assert reporter.flush(200) == math.inf
     assert len(sent) == 1
 
@@ -60,13 +60,13 @@ def test_an_ended_job_makes_no_progress(clock, sent):
     [(0.5, 0.5), (-1, 0.0), (7, 1.0), (math.nan, None), (None, None), ("0.5", 0.5)],
 )
 def test_a_fraction_is_a_share(sent, given, told):
-    Reporter(sent).progress("job_1", given, "x" * 10_000)
+    Reporter(sent).progress(1, given, "x" * 10_000)
     assert sent[0].fraction == told
     assert len(sent[0].message) == context.TEXT_LIMIT
 
 
 def test_a_batchs_jobs_know_themselves_and_their_cancel(sent):
-    held = [HeldJob(EngineJob(f"job_{each}", b""), 0, 0) for each in range(2)]
+    held = [HeldJob(EngineJob(f"job_{each}", each, b""), 0, 0) for each in range(2)]
     load = LoadContext("cpu", Path("/weights"), {"depth": 3})
     ctx = BatchContext(load, held, Reporter(sent))
     assert [each.id for each in ctx.jobs] == ["job_0", "job_1"]
@@ -76,7 +76,7 @@ def test_a_batchs_jobs_know_themselves_and_their_cancel(sent):
     assert ctx.jobs[1].canceled
     ctx.jobs[1].log("half \ud800")
     ctx.jobs[0].progress(0.5, "half")
-    assert sent == [Log("job_1", "half ?"), Progress("job_0", 0.5, "half")]
+    assert sent == [Log(1, "half ?"), Progress(0, 0.5, "half")]
     held[0].dropped = True
     ctx.jobs[0].progress(0.9)
     assert len(sent) == 2

@@ -38,9 +38,9 @@ for _ in range(2000):
 def test_a_refused_value_of_any_kind_is_told(value: Any) -> None:
     with pytest.raises(ValidationError) as caught:
         Strict.model_validate({"n": value}, strict=True)
-    assert pack([Refused("job_1", invalid_input(caught.value, "job_1"))])
+    assert pack([Refused(1, invalid_input(caught.value, "job_1"))])
 
 
 @pytest.mark.parametrize("error", [Nasty(), ValueError("\ud800"), OSError("x"), KeyError(10**30)])
 def test_an_exception_of_any_kind_is_told(error: Exception) -> None:
-    assert pack([Refused("job_1", problem_of(error, "prepare", "job_1"))])
+    assert pack([Refused(1, problem_of(error, "prepare", "job_1"))])

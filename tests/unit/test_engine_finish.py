@@ -59,8 +59,8 @@ def plain(tmp_path):
 
 
 def item(finisher, result):
-    [found] = finisher.finish([HeldJob(EngineJob("job_1", b""), 0, 0)], [result], 0.5)
-    assert (found.id, found.run_s) == ("job_1", 0.5)
+    [found] = finisher.finish([HeldJob(EngineJob("job_1", 1, b""), 0, 0)], [result], 0.5)
+    assert (found.feed, found.run_s) == (1, 0.5)
     assert (found.output is None) != (found.error is None)
     return found
 
@@ -130,7 +130,7 @@ def test_a_result_over_the_limit_is_refused(plain):
 def test_finish_is_applied_and_its_exception_hurts_this_job_alone(tmp_path):
     _, finisher = make(tmp_path / "finishing", FINISH)
     assert not finisher.is_light(1)
-    jobs = [HeldJob(EngineJob(each, b""), 0, 0) for each in "abc"]
+    jobs = [HeldJob(EngineJob(each, ord(each), b""), 0, 0) for each in "abc"]
     one, bad, two = finisher.finish(jobs, ["x", OSError("disk"), "y"], 0.1)
     assert [json.loads(each.output)["text"] for each in (one, two)] == ["x", "y"]
     assert bad.error["detail"] == "predict raised OSError: disk"

@@ -73,7 +73,7 @@ def preparer(tmp_path):
 
 def held(value, **options):
     text = value if isinstance(value, bytes) else json.dumps(value).encode()
-    return HeldJob(EngineJob("job_1", text, **options), 0.0, 0.0)
+    return HeldJob(EngineJob("job_1", 1, text, **options), 0.0, 0.0)
 
 
 def prepared(preparer, value):

@@ -47,7 +47,7 @@ class Bench:
         self.runner = Runner(model, context, self.sent, Reporter(self.sent), self.sizes)
 
     def run(self, values, shape=1.0):
-        jobs = [HeldJob(EngineJob(f"job_{each}", b""), 0, 0) for each in range(len(values))]
+        jobs = [HeldJob(EngineJob(f"job_{each}", each, b""), 0, 0) for each in range(len(values))]
         for job, value in zip(jobs, values, strict=True):
             job.prepared, job.shape, job.cost = value, shape, shape
         self.batch = Batch(1, jobs, 0)
@@ -62,7 +62,7 @@ class Bench:
 
         self.seconds = self.runner.run(self.batch, finish)
         assert len(self.results) == len(self.batch.jobs)
-        return [self.results[each] for each in self.batch.ids]
+        return [self.results[each] for each in [each.id for each in self.batch.jobs]]
 
 
 def double(batch, ctx):
@@ -91,7 +91,7 @@ def test_a_good_batch_runs_once_and_tells_when_it_begins():
     bench = Bench(double)
     assert bench.run([1, 2, 3]) == [2, 4, 6]
     assert bench.tried == [3]
-    assert bench.sent.frames == [Began(1, ["job_0", "job_1", "job_2"])]
+    assert bench.sent.frames == [Began(1, [0, 1, 2])]
     assert bench.seconds > 0
 
 
@@ -230,7 +230,7 @@ def test_a_lost_device_ends_it_all():
 
 def test_a_canceled_job_does_not_run():
     bench = Bench(double)
-    bench.batch = Batch(1, [HeldJob(EngineJob(f"job_{i}", b""), 0, 0, i) for i in (1, 2)], 0)
+    bench.batch = Batch(1, [HeldJob(EngineJob(f"job_{i}", i, b""), 0, 0, i) for i in (1, 2)], 0)
     bench.batch.jobs[0].canceled = True
     gone, ran = bench.run_batch()
     assert isinstance(gone, JobCanceled)

@@ -13,10 +13,10 @@ ERROR = {"code": "model_error", "detail": "predict raised", "errors": [{"loc": [
 TO_ENGINE = [
     wire.Load("/models/echo", "echo", "1", settings={"depth": [1, {"a": None}]}),
     wire.Jobs(
-        [wire.EngineJob("job_1", b'{"text":"\xc3\xa9"}', "high", "a", alone=True)], more=True
+        [wire.EngineJob("job_1", 1, b'{"text":"\xc3\xa9"}', "high", "a", alone=True)], more=True
     ),
-    wire.Go(7, ["job_1"]),
-    wire.Drop(["job_1"]),
+    wire.Go(7, [1]),
+    wire.Drop([1]),
     wire.Cancel([]),
     wire.Probe(3),
     wire.Stop(),
@@ -25,18 +25,18 @@ TO_FEEDER = [
     wire.Described(b"{}"),
     wire.Loaded(b"{}", 1.5, 2**33, "cuda:0", 32, 2.5, 300.0, 5.0),
     wire.LoadFailed("model_load_failed", "no class Model"),
-    wire.Formed(7, ["job_1"]),
-    wire.Began(7, ["job_1"]),
+    wire.Formed(7, [1]),
+    wire.Began(7, [1]),
     wire.Done(
         7,
-        [wire.Item("job_1", b"{}", None, 0.1), wire.Item("job_2", None, ERROR, 0.1)],
+        [wire.Item(1, b"{}", None, 0.1), wire.Item(2, None, ERROR, 0.1)],
         2,
         0.1,
         last=True,
     ),
-    wire.Refused("job_3", ERROR),
-    wire.Progress("job_1", 0.5, None),
-    wire.Log("job_1", "half"),
+    wire.Refused(3, ERROR),
+    wire.Progress(1, 0.5, None),
+    wire.Log(1, "half"),
     wire.ProbeOk(3),
     wire.SafeSize("256", 8),
     wire.Memory(1, 2, oom=True),
@@ -60,7 +60,7 @@ def test_every_frame_of_the_feeder_reaches_the_engine():
 
 def test_defaults_are_filled_in_for_what_is_left_out():
     [jobs] = channel.engine_unpacker().feed(
-        bytes(channel.pack([wire.Jobs([wire.EngineJob("job_1", b"1")])]))
+        bytes(channel.pack([wire.Jobs([wire.EngineJob("job_1", 1, b"1")])]))
     )
     assert jobs.jobs[0].timeout_s == 300
     assert not jobs.more
@@ -83,7 +83,7 @@ def test_what_is_no_frame_is_refused(data):
 def test_a_frame_over_the_limit_is_not_sent(monkeypatch):
     monkeypatch.setattr(channel, "MAX_FRAME", 100)
     with pytest.raises(channel.BrokenStream, match="over the limit of 100"):
-        channel.pack([wire.Log("job_1", "x" * 200)])
+        channel.pack([wire.Log(1, "x" * 200)])
 
 
 async def test_both_ends_talk_and_notice_the_end():

@@ -28,6 +28,10 @@ class HeldJob:
     def id(self) -> str:
         return self.job.id
 
+    @property
+    def feed(self) -> int:
+        return self.job.feed
+
 
 @dataclass(slots=True, eq=False)
 class Batch:
@@ -51,8 +55,8 @@ class Batch:
         self.left = len(jobs)
 
     @property
-    def ids(self) -> list[str]:
-        return [each.job.id for each in self.jobs]
+    def feeds(self) -> list[int]:
+        return [each.job.feed for each in self.jobs]
 
     @property
     def padded(self) -> float:

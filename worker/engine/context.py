@@ -38,23 +38,23 @@ class Reporter:
     def __init__(self, outbox: Sender) -> None:
         self._outbox = outbox
         self._lock = Lock()
-        self._sent: dict[str, float] = {}
-        self._waiting: dict[str, Progress] = {}
+        self._sent: dict[int, float] = {}
+        self._waiting: dict[int, Progress] = {}
 
-    def progress(self, job_id: str, fraction: float | None, message: str | None) -> None:
+    def progress(self, feed: int, fraction: float | None, message: str | None) -> None:
         """Send the progress, or keep it until its time."""
-        frame = Progress(job_id, _share(fraction), None if message is None else _cut(message))
+        frame = Progress(feed, _share(fraction), None if message is None else _cut(message))
         now = monotonic()
         with self._lock:
-            if now - self._sent.get(job_id, -math.inf) < PROGRESS_EVERY_S:
-                self._waiting[job_id] = frame
+            if now - self._sent.get(feed, -math.inf) < PROGRESS_EVERY_S:
+                self._waiting[feed] = frame
                 return
-            self._sent[job_id] = now
+            self._sent[feed] = now
         self._outbox.send(frame)
 
-    def log(self, job_id: str, text: str) -> None:
+    def log(self, feed: int, text: str) -> None:
         """Send a line of the job's log."""
-        self._outbox.send(Log(job_id, _cut(text)))
+        self._outbox.send(Log(feed, _cut(text)))
 
     def flush(self, now: float) -> float:
         """Send what has waited long enough; returns when to come again."""
@@ -69,17 +69,17 @@ class Reporter:
             self._outbox.send(*frames)
         return later
 
-    def forget(self, job_ids: Sequence[str]) -> None:
+    def forget(self, feeds: Sequence[int]) -> None:
         """These jobs have ended; a progress after the outcome would be a lie."""
         if not self._sent:
             return
         with self._lock:
-            for each in job_ids:
+            for each in feeds:
                 self._sent.pop(each, None)
                 self._waiting.pop(each, None)
 
-    def _next_at(self, job_id: str) -> float:
-        return self._sent[job_id] + PROGRESS_EVERY_S
+    def _next_at(self, feed: int) -> float:
+        return self._sent[feed] + PROGRESS_EVERY_S
 
 
 class JobContext:
@@ -101,11 +101,11 @@ class JobContext:
         """Tell the client how far the job is."""
         # A thread of the model may outlive the batch: what has ended makes no progress.
         if not self._held.dropped:
-            self._reporter.progress(self.id, fraction, message)
+            self._reporter.progress(self._held.feed, fraction, message)
 
     def log(self, text: str) -> None:
         """Add a line to the job's log."""
-        self._reporter.log(self.id, text)
+        self._reporter.log(self._held.feed, text)
 
 
 class BatchContext:

@@ -59,7 +59,7 @@ class Desk:
         self._hands = hands
         self._batcher = batcher
         self._pipeline = Pipeline(batcher, time, hands.outbox, self._launch)
-        self._held: dict[str, HeldJob] = {}
+        self._held: dict[int, HeldJob] = {}
         #: jobs that came, and those that left without having run
         self._taken = self._released = 0
         self._preparing = 0
@@ -72,11 +72,11 @@ class Desk:
             case Jobs():
                 self._take(frame)
             case Go():
-                self._release(self._pipeline.go(frame.batch, frame.ids, monotonic()))
+                self._release(self._pipeline.go(frame.batch, frame.feeds, monotonic()))
             case Drop():
-                self._drop(frame.ids)
+                self._drop(frame.feeds)
             case Cancel():
-                for held in self._known(frame.ids):
+                for held in self._known(frame.feeds):
                     held.canceled = True
             case Probe():
                 self._hands.runner.turns.put(partial(self._hands.runner.probe, frame.number))
@@ -110,7 +110,6 @@ class Desk:
         idle_since = None if holding else outbox.delivered_at
         self._batcher.arrivals.note(now, len(frame.jobs), idle_since=idle_since)
         self._taken += len(frame.jobs)
-        # An id may come again while its batch still runs: it was answered before its mates were.
         taken = [self._hold(each, now) for each in frame.jobs]
         self._preparing += len(taken)
         hands = self._hands
@@ -123,7 +122,7 @@ class Desk:
 
     def _hold(self, job: EngineJob, now: float) -> HeldJob:
         held = HeldJob(job, now, now + PATIENCE_S.get(job.priority, 0.0))
-        self._held[job.id] = held
+        self._held[job.feed] = held
         return held
 
     def _prepare(self, part: Sequence[HeldJob]) -> None:
@@ -139,7 +138,7 @@ class Desk:
             if held.dropped:
                 continue
             if held.refusal is not None:
-                refused.append(Refused(held.id, held.refusal))
+                refused.append(Refused(held.feed, held.refusal))
                 self._release([held])
             elif held.job.started:
                 started.append(held)
@@ -187,7 +186,7 @@ class Desk:
     ) -> None:
         hands = self._hands
         items = hands.finisher.finish(jobs, results, run_s)
-        hands.reporter.forget([each.id for each in jobs])
+        hands.reporter.forget([each.feed for each in jobs])
         hands.outbox.deliver(batch, items, size or len(jobs), run_s)
 
     def _guarded(self, work: Callable[..., None], *args: Any) -> None:
@@ -198,14 +197,14 @@ class Desk:
             self._hands.fatal(error)
             raise
 
-    def _drop(self, ids: Sequence[str]) -> None:
-        for held in self._known(ids):
+    def _drop(self, feeds: Sequence[int]) -> None:
+        for held in self._known(feeds):
             if not (held.job.started or self._pipeline.is_flying(held)):
                 self._batcher.remove(held)
                 self._release([held])
 
-    def _known(self, ids: Sequence[str]) -> list[HeldJob]:
-        return [self._held[each] for each in ids if each in self._held]
+    def _known(self, feeds: Sequence[int]) -> list[HeldJob]:
+        return [self._held[each] for each in feeds if each in self._held]
 
     def _release(self, jobs: Sequence[HeldJob]) -> None:
         """These leave without having run."""
@@ -215,8 +214,7 @@ class Desk:
     def _forget(self, jobs: Sequence[HeldJob]) -> None:
         for held in jobs:
             held.dropped = True
-            if self._held.get(held.id) is held:
-                del self._held[held.id]
+            self._held.pop(held.feed, None)
 
     def _stop(self) -> None:
         """What runs is finished; the rest is the feeder's again."""

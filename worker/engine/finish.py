@@ -76,7 +76,7 @@ class Finisher:
             error = failure(result, "predict", held.id)
         else:
             output, error = self._outcome(result, held.id)
-        return Item(held.id, output, error, run_s)
+        return Item(held.feed, output, error, run_s)
 
     def _outcome(self, raw: Any, job_id: str) -> tuple[bytes | None, dict[str, Any] | None]:
         try:

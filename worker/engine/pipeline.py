@@ -53,16 +53,16 @@ class Pipeline:
         for chosen in self.batcher.split(jobs):
             self._fly(self._batch_of(chosen))
 
-    def go(self, number: int, ids: Sequence[str], now: float) -> list[HeldJob]:
+    def go(self, number: int, feeds: Sequence[int], now: float) -> list[HeldJob]:
         """These of a batch may run; returns the others, which are forgotten."""
         batch = self._asked.pop(number, None)
         if batch is None:
             return []
         if batch.asked_at is not None:
             self._answer.learn(now - batch.asked_at)
-        allowed = set(ids)
-        runs = [each for each in batch.jobs if each.id in allowed and not each.dropped]
-        dropped = [each for each in batch.jobs if each.id not in allowed or each.dropped]
+        allowed = set(feeds)
+        runs = [each for each in batch.jobs if each.feed in allowed and not each.dropped]
+        dropped = [each for each in batch.jobs if each.feed not in allowed or each.dropped]
         if runs:
             if dropped:
                 batch.keep(runs)
@@ -105,7 +105,7 @@ class Pipeline:
             formed.append(batch)
             until = NEVER
         if formed:
-            self._sender.send(*(Formed(each.number, each.ids) for each in formed))
+            self._sender.send(*(Formed(each.number, each.feeds) for each in formed))
         return until
 
     def _batch_of(self, jobs: list[HeldJob]) -> Batch:

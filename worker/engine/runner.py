@@ -83,7 +83,7 @@ class Runner:
         Returns the seconds it took, None where it did not go through in one piece.
         """
         batch.began_at = monotonic()
-        self._outbox.send(Began(batch.number, batch.ids))
+        self._outbox.send(Began(batch.number, batch.feeds))
         chunks = [batch.jobs]
         chunk = batch.jobs
         seconds: float | None = None

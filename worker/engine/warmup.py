@@ -102,7 +102,8 @@ class WarmUp:
     def _prepared(self, size: int, preparer: Preparer) -> list[HeldJob]:
         texts = islice(cycle(self._model.warmup), size)
         jobs = [
-            HeldJob(EngineJob(f"warmup_{next(self._numbers)}", text), 0.0, 0.0) for text in texts
+            HeldJob(EngineJob(f"warmup_{number}", number, text), 0.0, 0.0)
+            for number, text in zip(self._numbers, texts, strict=False)
         ]
         preparer.prepare(jobs)
         for each in jobs:

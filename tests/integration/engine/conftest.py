@@ -80,6 +80,8 @@ class Engine:
                 stderr=log,
             )
         self.said: list[Any] = []
+        #: by feed
+        self.names: list[str] = []
         self._unpacker = feeder_unpacker()
         self._unread = 0
         #: answer Formed with Go for all of its jobs
@@ -97,9 +99,24 @@ class Engine:
             each if isinstance(each, bytes) else json.dumps({"value": each}).encode()
             for each in values
         ]
-        pairs = zip(names, inputs, strict=True)
-        self.send(wire.Jobs([wire.EngineJob(*each, started=started, **options) for each in pairs]))
+        self.feed(*zip(names, inputs, strict=True), started=started, **options)
         return names
+
+    def feed(self, *pairs: tuple[str, bytes], more: bool = False, **options: Any) -> None:
+        """Jobs by name and input, each under a number of its own."""
+        jobs = []
+        for name, given in pairs:
+            self.names.append(name)
+            jobs.append(wire.EngineJob(name, len(self.names) - 1, given, **options))
+        self.send(wire.Jobs(jobs, more=more))
+
+    def number(self, name: str) -> int:
+        """The number that a name was fed under last."""
+        return len(self.names) - 1 - self.names[::-1].index(name)
+
+    def named(self, numbers: list[int]) -> list[str]:
+        """The names of what was fed under these numbers."""
+        return [self.names[each] for each in numbers]
 
     def hear(self, patience_s: float = PATIENCE_S) -> bool:
         """Read once; False when the engine hung up."""
@@ -108,7 +125,7 @@ class Engine:
         for frame in self._unpacker.feed(data):
             self.said.append(frame)
             if self.lenient and isinstance(frame, wire.Formed):
-                self.send(wire.Go(frame.batch, frame.ids))
+                self.send(wire.Go(frame.batch, frame.feeds))
         return bool(data)
 
     def until(self, true: Callable[[], Any]) -> Any:
@@ -137,9 +154,10 @@ class Engine:
     def outcomes(self) -> dict[str, Any]:
         """Value or error of each job that has ended."""
         items = [item for done in self.all(wire.Done) for item in done.items]
-        ended = {each.id: each.error or json.loads(each.output or b"")["value"] for each in items}
+        ended = {each.feed: each.error or json.loads(each.output or b"")["value"] for each in items}
         assert len(ended) == len(items), "a job ended twice"
-        return ended | {each.id: each.error for each in self.all(wire.Refused)}
+        ended |= {each.feed: each.error for each in self.all(wire.Refused)}
+        return {self.names[feed]: outcome for feed, outcome in sorted(ended.items())}
 
     def run(self, *values: Any, **options: Any) -> list[Any]:
         """Submit, and the outcomes in order."""

@@ -13,7 +13,7 @@ def codes(outcomes):
 def test_jobs_come_back_with_their_own_results(engine):
     assert engine.run(*range(30, 33), *range(0, 13)) == [*range(30, 33), *range(0, 13)]
     for formed, began in zip(engine.all(wire.Formed), engine.all(wire.Began), strict=True):
-        assert (formed.batch, formed.ids) == (began.batch, began.ids)
+        assert (formed.batch, formed.feeds) == (began.batch, began.feeds)
     done = engine.all(wire.Done)
     assert all(0 < each.batch_size <= 8 and each.run_s >= 0 for each in done)
     assert len([each for each in done if each.last]) == len(engine.all(wire.Formed))
@@ -24,11 +24,11 @@ def test_only_what_go_names_runs(engine):
     engine.submit(1)
     formed = engine.first(wire.Formed)
     engine.submit(*range(100, 104))
-    engine.send(wire.Drop(["job_1", "nobody"]))
+    engine.send(wire.Drop([engine.number("job_1"), 99]))
     engine.send(wire.Go(formed.batch, []))
     formed = engine.until(lambda: engine.all(wire.Formed)[1:])[0]
-    assert set(formed.ids) == {"job_0", "job_2", "job_3"}
-    engine.send(wire.Go(formed.batch, ["job_3"]))
+    assert set(engine.named(formed.feeds)) == {"job_0", "job_2", "job_3"}
+    engine.send(wire.Go(formed.batch, [engine.number("job_3")]))
     engine.until(lambda: engine.outcomes)
     assert engine.outcomes == {"job_3": 103}
     # A forgotten id may come again.
@@ -38,11 +38,12 @@ def test_only_what_go_names_runs(engine):
 
 def test_a_job_of_its_own_batch_is_alone(engine):
     jobs = [
-        wire.EngineJob(f"job_{i}", b'{"value": 1}', alone=i == 1, started=True) for i in range(4)
+        wire.EngineJob(f"job_{i}", i, b'{"value": 1}', alone=i == 1, started=True) for i in range(4)
     ]
+    engine.names += [each.id for each in jobs]
     engine.send(wire.Jobs(jobs))
     engine.until(lambda: len(engine.outcomes) == 4)
-    assert ["job_1"] in [each.ids for each in engine.all(wire.Began)]
+    assert [1] in [each.feeds for each in engine.all(wire.Began)]
 
 
 def test_the_next_batch_is_asked_for_while_one_runs(ready):
@@ -89,15 +90,16 @@ def test_it_waits_for_what_the_feeder_announced(ready):
         """
     )
     job = b'{"value": 1}'
-    engine.send(wire.Jobs([wire.EngineJob("job_0", job)], more=True))
+    engine.feed(("job_0", job), more=True)
     time.sleep(0.1)
-    engine.send(wire.Jobs([wire.EngineJob("job_1", job)]))
+    engine.feed(("job_1", job))
     engine.until(lambda: len(engine.outcomes) == 2)
     assert engine.outcomes == {"job_0": 2, "job_1": 2}
     # The announcement can be taken back.
     began = time.monotonic()
     engine.said.clear()
-    engine.send(wire.Jobs([wire.EngineJob("job_2", job)], more=True), wire.Jobs([]))
+    engine.feed(("job_2", job), more=True)
+    engine.send(wire.Jobs([]))
     engine.until(lambda: engine.outcomes)
     assert time.monotonic() - began < 3
 
@@ -124,19 +126,19 @@ def test_the_model_sees_a_cancel_and_tells_how_far_it_is(ready):
     engine.until(lambda: len(engine.all(wire.Progress)) >= 4)
     began = time.monotonic()
     first = engine.all(wire.Progress)
-    assert {each.id for each in first} == {"job_0", "job_1"}
+    assert {each.feed for each in first} == {0, 1}
     engine.until(lambda: len(engine.all(wire.Progress)) >= 8)
     assert time.monotonic() - began >= 0.9
-    engine.send(wire.Cancel(["job_1", "nobody"]))
+    engine.send(wire.Cancel([1, 99]))
     engine.until(lambda: len(engine.outcomes) == 2)
-    assert engine.all(wire.Log) == [wire.Log("job_1", "stopped")]
+    assert engine.all(wire.Log) == [wire.Log(1, "stopped")]
 
 
 def test_a_job_canceled_before_it_begins_is_spared(engine):
     engine.lenient = False
     engine.submit(1, 2)
     formed = engine.first(wire.Formed)
-    engine.send(wire.Cancel(["job_1"]), wire.Go(formed.batch, formed.ids))
+    engine.send(wire.Cancel([1]), wire.Go(formed.batch, formed.feeds))
     engine.until(lambda: len(engine.outcomes) == 2)
     assert codes(engine.outcomes[each] for each in ("job_0", "job_1")) == [1, "canceled"]
 
@@ -156,7 +158,7 @@ def test_stop_finishes_what_runs_and_gives_back_the_rest(ready):
     )
     engine.lenient = False
     engine.submit(5, 6, started=True)
-    engine.send(wire.Jobs([wire.EngineJob("waiting", b"{}")]))
+    engine.feed(("waiting", b"{}"))
     engine.first(wire.Began)
     assert engine.stop() == wire.EXIT_STOPPED
     assert engine.outcomes == {"job_0": 5, "job_1": 6}
@@ -165,11 +167,7 @@ def test_stop_finishes_what_runs_and_gives_back_the_rest(ready):
 def test_a_flood_is_answered_once_each(engine):
     names = [f"job_{each}" for each in range(5000)]
     for start in range(0, 5000, 250):
-        engine.send(
-            wire.Jobs(
-                [wire.EngineJob(each, b'{"value": 2}') for each in names[start : start + 250]]
-            )
-        )
+        engine.feed(*((each, b'{"value": 2}') for each in names[start : start + 250]))
     engine.until(lambda: sum(len(each.items) for each in engine.all(wire.Done)) == 5000)
     assert engine.outcomes == dict.fromkeys(names, 2)
     assert engine.stop() == wire.EXIT_STOPPED

@@ -34,13 +34,13 @@ def test_out_of_memory_halves_and_is_remembered(engine):
     assert {each.batch_size for each in engine.all(wire.Done)} == {2}
     engine.said.clear()
     engine.run(*range(5), started=True)
-    assert max(len(each.ids) for each in engine.all(wire.Began)) == 2
+    assert max(len(each.feeds) for each in engine.all(wire.Began)) == 2
 
 
 def test_a_known_safe_size_is_kept_to(fateful):
     engine = fateful(safe_sizes={"1": 3})
     engine.run(*range(8), started=True)
-    assert [len(each.ids) for each in engine.all(wire.Began)] == [3, 3, 2]
+    assert [len(each.feeds) for each in engine.all(wire.Began)] == [3, 3, 2]
 
 
 def test_a_sticky_fault_ends_the_engine_and_what_was_done_is_sent(engine):
@@ -116,7 +116,7 @@ def test_a_job_answered_before_its_mates_may_come_again_at_once(ready):
     engine.submit(2, 3, started=True)
     engine.until(lambda: "job_0" in engine.outcomes)
     assert "job_1" not in engine.outcomes
-    engine.send(wire.Jobs([wire.EngineJob("job_0", b'{"value": 4}')]))
+    engine.feed(("job_0", b'{"value": 4}'))
     engine.until(lambda: sum(len(each.items) for each in engine.all(wire.Done)) == 3)
     assert [json.loads(each.items[0].output)["value"] for each in engine.all(wire.Done)] == [
         2,

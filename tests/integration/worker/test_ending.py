@@ -160,3 +160,19 @@ async def test_two_workers_of_one_name_end_with_a_word_for_it(rig, until):
     await rig.bury("w1")
     with pytest.RaisesGroup(NameTaken):
         await asyncio.wait_for(live.task, 10)
+
+
+async def test_what_runs_of_a_job_that_was_taken_away_is_not_taken_for_its_next_run(rig, until):
+    live = await rig.start(beat_limit_s=1)
+    live.station.timing.load_s = 60.0  # The engine is let run out its batch: a load costs more.
+    mark = rig.folder / "runs"
+    running = await rig.busy_with("append", seconds=2.5, file=str(mark))
+    mates = [await rig.submit("append", seconds=0.05, file=str(mark)) for _ in range(3)]
+    pid = live.engine_pid
+    await rig.bury("w1")
+    job = await rig.wait(running)
+    assert (job.status, job.crashes, live.engine_pid) == ("succeeded", 1, pid)
+    # The first run answered under a number of its own, which nobody waits for.
+    assert json.loads(job.output) == {"value": 2}
+    assert {(await rig.wait(mate)).status for mate in mates} == {"succeeded"}
+    assert live.station.metrics.stale_writes_refused._value.get() == 0

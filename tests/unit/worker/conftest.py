@@ -162,10 +162,9 @@ def _hold(station: Station, identifier: str, phase: Phase, **given: Any) -> Held
 def _run(
     station: Station, *identifiers: str, expected_s: float | None = None, **given: Any
 ) -> None:
-    for each in identifiers:
-        _hold(station, each, Phase.ON_GPU, **given)
+    held = [_hold(station, each, Phase.ON_GPU, **given) for each in identifiers]
     now = station.clock()
-    batch = Batch(1, list(identifiers), len(identifiers), now, now, expected_s)
+    batch = Batch(1, [each.feed for each in held], len(held), now, now, expected_s)
     station.holding.batches[1] = station.holding.on_gpu = batch
 
 

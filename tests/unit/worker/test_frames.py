@@ -82,13 +82,13 @@ async def parts(station) -> AsyncIterator[Parts]:
 async def test_a_formed_batch_may_run_once_redis_says_that_it_runs(station, parts, hold):
     hold("a", Phase.FED)
     hold("b", Phase.FED)
-    parts.answers.heard([Formed(7, ["a", "b", "dropped"])])
+    parts.answers.heard([Formed(7, [1, 2, 99])])
     await parts.settled()
     assert station.queue.asked("start") == [["a", "b"]]
-    assert station.engine.sent == [Go(7, ["a", "b"])]
-    parts.answers.heard([Began(7, ["a", "b"])])
-    assert station.holding.on_gpu.ids == ["a", "b"]
-    items = [Item("a", b"1", None, 0.1), Item("b", b"2", None, 0.1)]
+    assert station.engine.sent == [Go(7, [1, 2])]
+    parts.answers.heard([Began(7, [1, 2])])
+    assert station.holding.on_gpu.feeds == [1, 2]
+    items = [Item(1, b"1", None, 0.1), Item(2, b"2", None, 0.1)]
     parts.answers.heard([Done(7, items, 2, 0.1, True)])
     await parts.settled()
     assert station.queue.asked("settle") == [[("a", "succeeded"), ("b", "succeeded")]]
@@ -102,26 +102,26 @@ async def test_what_may_not_start_is_left_out_and_forgotten(station, parts, hold
     hold("a", Phase.FED)
     hold("b", Phase.FED)
     station.queue.verdicts["a"] = verdict
-    parts.answers.heard([Formed(1, ["a", "b"])])
+    parts.answers.heard([Formed(1, [1, 2])])
     await parts.settled()
-    assert station.engine.sent == [Go(1, ["b"])]
+    assert station.engine.sent == [Go(1, [2])]
     assert list(station.holding.jobs) == ["b"]
 
 
 async def test_a_batch_waits_for_a_redis_that_is_away(station, parts, hold):
     hold("a", Phase.FED)
     station.queue.away = 2
-    parts.answers.heard([Formed(1, ["a"])])
+    parts.answers.heard([Formed(1, [1])])
     await asyncio.sleep(0.01)
     assert station.engine.sent == []
     await asyncio.sleep(0.15)
-    assert station.engine.sent == [Go(1, ["a"])]
+    assert station.engine.sent == [Go(1, [1])]
 
 
 async def test_a_start_that_outlives_its_engine_allows_nothing(station, parts, hold):
     hold("a", Phase.FED)
     station.queue.away = 1
-    parts.answers.heard([Formed(1, ["a"])])
+    parts.answers.heard([Formed(1, [1])])
     await asyncio.sleep(0.005)
     station.engine.life = 2
     await parts.settled()
@@ -131,19 +131,19 @@ async def test_a_start_that_outlives_its_engine_allows_nothing(station, parts, h
 async def test_a_job_canceled_while_it_starts_never_reaches_the_gpu(station, parts, hold):
     hold("a", Phase.FED)
     station.queue.open.clear()
-    parts.answers.heard([Formed(1, ["a"])])
+    parts.answers.heard([Formed(1, [1])])
     await asyncio.sleep(0.01)
     parts.cancels.asked(["a"])
     station.queue.open.set()
     await parts.settled()
     assert station.queue.asked("settle") == [[("a", "canceled")]]
-    assert station.engine.sent == [Cancel(["a"]), Go(1, [])]
+    assert station.engine.sent == [Cancel([1]), Go(1, [])]
 
 
 async def test_a_quiet_worker_starts_nothing_and_gives_it_back(station, parts, hold):
     hold("a", Phase.FED)
     station.quiet = True
-    parts.answers.heard([Formed(1, ["a"])])
+    parts.answers.heard([Formed(1, [1])])
     await parts.settled()
     assert station.engine.sent == [Go(1, [])]
     assert station.queue.asked("hand_back") == [[("a", False)]]
@@ -152,7 +152,7 @@ async def test_a_quiet_worker_starts_nothing_and_gives_it_back(station, parts, h
 async def test_a_refused_job_fails_without_a_start(station, parts, hold):
     hold("a", Phase.FED)
     station.careful = 1
-    parts.answers.heard([Refused("a", {"code": "invalid_input", "detail": "no"})])
+    parts.answers.heard([Refused(1, {"code": "invalid_input", "detail": "no"})])
     await parts.settled()
     assert station.queue.asked("settle") == [[("a", "failed")]]
     assert station.careful == 0
@@ -162,7 +162,7 @@ async def test_stale_answers_are_counted_and_let_go(station, parts, run, hold):
     run("a")
     back = hold("b", Phase.FED)
     station.queue.verdicts = {"a": "stale", "b": "stale"}
-    parts.settler.ended([Item("a", b"1", None, 0.0), Item("unknown", b"1", None, 0.0)])
+    parts.settler.ended([Item(1, b"1", None, 0.0), Item(99, b"1", None, 0.0)])
     parts.returner.uncharged([back], "drain")
     await parts.settled()
     assert station.metrics.stale_writes_refused._value.get() == 2
@@ -180,8 +180,8 @@ async def test_a_hand_back_that_convicts_is_told(station, parts, run):
 
 async def test_only_the_newest_progress_is_told(station, parts, run):
     run("a")
-    parts.answers.heard([Progress("a", n / 10, None) for n in range(5)])
-    parts.answers.heard([Progress("gone", 0.5, None)])
+    parts.answers.heard([Progress(1, n / 10, None) for n in range(5)])
+    parts.answers.heard([Progress(99, 0.5, None)])
     await asyncio.sleep(0.01)
     assert station.queue.asked("progress") == [[("a", "t", b'{"fraction":0.4,"message":null}')]]
 
@@ -189,14 +189,14 @@ async def test_only_the_newest_progress_is_told(station, parts, run):
 async def test_progress_is_lost_rather_than_repeated(station, parts, run):
     run("a")
     station.queue.away = 1
-    parts.answers.heard([Progress("a", 0.1, "x")])
+    parts.answers.heard([Progress(1, 0.1, "x")])
     await asyncio.sleep(0.01)
     assert station.queue.asked("progress") == []
 
 
 async def test_sizes_memory_and_probes_are_kept(station, parts, clock):
     clock.now += 10
-    parts.answers.heard([SafeSize("128", 8), Memory(10, 20, True), ProbeOk(3), Log("a", "text")])
+    parts.answers.heard([SafeSize("128", 8), Memory(10, 20, True), ProbeOk(3), Log(1, "text")])
     assert station.learned.safe_sizes == {"128": 8}
     assert station.metrics.oom.labels("m")._value.get() == 1
     assert station.metrics.gpu_memory_bytes.labels("m", "reserved")._value.get() == 20
@@ -219,8 +219,8 @@ async def test_a_beat_names_what_is_held_and_puts_differences_right(station, par
     await one_beat(parts.beats)
     assert station.queue.asked("beat") == [(["running", "stolen"], "ready")]
     assert station.queue.asked("hand_back") == [[("forgotten", False)]]
-    assert station.engine.sent[0] == Cancel(["running"])
-    assert station.engine.sent[1] == Drop(["stolen"])
+    assert station.engine.sent[0] == Cancel([1])
+    assert station.engine.sent[1] == Drop([2])
     assert station.holding.jobs["running"].canceled
     assert "stolen" not in station.holding.jobs
 
@@ -246,7 +246,7 @@ async def test_a_buried_worker_frees_the_gpu_when_a_load_is_cheaper(
     station.queue.answer = BeatAnswer(buried=True)
     await one_beat(parts.beats)
     assert station.engine.kills == (["buried"] if dear else [])
-    assert Drop(["fed"]) in station.engine.sent
+    assert Drop([2]) in station.engine.sent
     assert not station.holding.jobs
 
 
@@ -259,6 +259,6 @@ async def test_results_that_cannot_be_stored_are_given_up_in_the_end(
     )
     run("a")
     station.queue.away = 1_000_000
-    parts.settler.ended([Item("a", b"1", None, 0.0)])
+    parts.settler.ended([Item(1, b"1", None, 0.0)])
     station.engine.stop = lambda _: asyncio.sleep(0)
     assert await asyncio.wait_for(parts.drain.run(), 5) is False

@@ -38,7 +38,7 @@ def claimed(identifier: str = "job_1", *, attempt: int = 1, token: str = "t1") -
 
 def held(phase: Phase = Phase.ON_GPU, **given: object) -> Held:
     flags = {name: given.pop(name) for name in ("alone", "canceled", "timed_out") if name in given}
-    made = Held(claimed(**given), phase, since=0.0, size=2)
+    made = Held(claimed(**given), 1, phase, since=0.0, size=2)
     for name, value in flags.items():
         setattr(made, name, value)
     return made
@@ -145,7 +145,7 @@ def test_a_holding_counts_by_phase_and_in_bytes():
     holding.move(first, Phase.ON_GPU)
     holding.grow(first, 10)
     assert (holding.count(Phase.FED), holding.count(Phase.ON_GPU), holding.bytes) == (1, 1, 14)
-    assert [each.id for each in holding.of(["a", "b", "c"], Phase.FED)] == ["b"]
+    assert [each.id for each in holding.of([1, 2, 3], Phase.FED)] == ["b"]
     holding.forget(first)
     holding.forget(first)
     assert (holding.count(*Phase), holding.bytes) == (1, 2)

@@ -21,7 +21,7 @@ def test_a_job_over_its_limit_is_told_and_killed_after_the_grace(station, clock,
     assert station.engine.sent == []
     clock.now += 2
     watchdog.look()
-    assert station.engine.sent == [Cancel(["slow"]), Cancel(["mate"])]
+    assert station.engine.sent == [Cancel([1]), Cancel([2])]
     clock.now += 4.9
     watchdog.look()
     assert station.engine.kills == []
@@ -79,7 +79,7 @@ def test_preparing_counts_while_nothing_runs_and_waiting_for_another_batch_does_
     station.heard_at = clock.now
     clock.now += 3
     watchdog.look()
-    assert station.engine.sent == [Cancel(["second"])]
+    assert station.engine.sent == [Cancel([2])]
 
 
 def test_an_engine_that_says_nothing_of_its_jobs_is_stalled(station, clock, hold):
@@ -117,7 +117,7 @@ def test_a_cancel_drops_what_has_not_begun_and_tells_of_what_has(station, hold, 
     run("running")
     cancels.asked(["fed", "starting", "settling", "running", "unknown"])
     cancels.asked(["running"])
-    assert station.engine.sent == [Drop(["fed"]), Cancel(["starting", "running"])]
+    assert station.engine.sent == [Drop([1]), Cancel([2, 4])]
     assert "fed" not in station.holding.jobs
     assert not station.holding.jobs["settling"].canceled
 
@@ -133,7 +133,7 @@ def test_what_another_worker_has_taken_is_let_go(station, hold, run):
     hold("settling", Phase.SETTLING)
     run("running")
     Cancels(station, Settler(station)).lost(["fed", "settling", "running"])
-    assert station.engine.sent == [Drop(["fed"]), Cancel(["running"])]
+    assert station.engine.sent == [Drop([1]), Cancel([3])]
     assert list(station.holding.jobs) == ["settling"]
 
 

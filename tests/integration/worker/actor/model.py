@@ -65,6 +65,9 @@ class Model:
             job.progress(0.5, "half way")
             job.log("a line")
             time.sleep(input.seconds)
+        if input.do == "append":
+            time.sleep(input.seconds)
+            return Output(value=self._count(input, job.id))
         if input.do == "raise":
             return ValueError("no")
         if input.do == "busy" or (input.do == "busy once" and self._first(input)):
@@ -79,3 +82,10 @@ class Model:
             return False
         mark.touch()
         return True
+
+    def _count(self, input, job_id):
+        """Which run of this job this is."""
+        runs = Path(input.file)
+        with runs.open("a") as file:
+            file.write(job_id + "\n")
+        return runs.read_text().split().count(job_id)
