@@ -41,10 +41,14 @@ class Api:
         except httpx.TransportError:
             return 0
 
+    def alive(self) -> bool:
+        """Whether it answers and is not about to end."""
+        return self.status("/livez") == 200
+
     def up(self, seconds: float = 20.0) -> None:
         """Wait until it answers; a process that ended instead is an error with what it said."""
         process = self.process
-        until(lambda: self.status("/livez") == 200 or not process.running, seconds, "the API")
+        until(lambda: self.alive() or not process.running, seconds, "the API")
         if not process.running:
             raise RuntimeError(f"the API ended with {process.exit_code}: {process.said()}")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import threading
 import time
@@ -29,8 +30,13 @@ class Ledger:
         #: job id -> what the client wanted to remember of it
         self.accepted: dict[str, Any] = {}
         self.outcomes: dict[str, dict[str, Any]] = {}
+        self._open: set[str] = set()
+        #: job id -> when its outcome was first known (monotonic)
+        self._known: dict[str, float] = {}
         #: job id -> a final state that differs from the one seen before
         self.changed: dict[str, dict[str, Any]] = {}
+        #: accepted jobs that the server did not know when asked for them by their id
+        self.gone: set[str] = set()
         self.refused: Counter[str] = Counter()
 
     @classmethod
@@ -55,18 +61,26 @@ class Ledger:
         with self._lock:
             self.refused[why] += 1
 
-    def tell(self, *jobs: dict[str, Any]) -> None:
-        """The server has shown these jobs; a final state is held to the first that was seen."""
+    def tell(self, *jobs: dict[str, Any], asked: float = math.inf) -> None:
+        """The server has shown these jobs when asked at this (monotonic) time, else just now.
+
+        A final state is held to the first that was seen. An answer that shows a job unfinished is
+        a lie only if it was asked for after the job was known to be final: answers to two requests
+        may come in any order.
+        """
         lines = []
         for job in jobs:
             told = {name: job[name] for name in TOLD}
             told["code"] = (job.get("error") or {}).get("code")
-            before = self.outcomes.get(job["id"])
-            if before is None and job["status"] not in FINAL:
+            if job["status"] not in FINAL and asked <= self._known.get(job["id"], math.inf):
                 continue
-            if before != told:
+            if self.outcomes.get(job["id"]) != told:
                 lines.append({"final": job["id"], **told})
         self._write(*lines)
+
+    def miss(self, job_ids: set[str]) -> None:
+        """The server was asked for these jobs and does not know them."""
+        self._write(*({"gone": job_id} for job_id in sorted(job_ids)))
 
     def _write(self, *lines: dict[str, Any]) -> None:
         at = time.time()
@@ -79,8 +93,15 @@ class Ledger:
     def _take(self, line: dict[str, Any]) -> None:
         if "accepted" in line:
             self.accepted[line["accepted"]] = line["about"]
+            if line["accepted"] not in self.outcomes:
+                self._open.add(line["accepted"])
+            return
+        if "gone" in line:
+            self.gone.add(line["gone"])
             return
         told = {name: value for name, value in line.items() if name not in {"at", "final"}}
+        self._open.discard(line["final"])
+        self._known.setdefault(line["final"], time.monotonic())
         if self.outcomes.setdefault(line["final"], told) != told:
             self.changed[line["final"]] = told
 
@@ -89,10 +110,15 @@ class Ledger:
         """How many outcomes are known."""
         return len(self.outcomes)
 
+    @property
+    def waiting(self) -> int:
+        """How many accepted jobs have no outcome yet."""
+        return len(self._open)
+
     def open(self) -> list[str]:
         """The accepted jobs whose outcome is not known."""
         with self._lock:
-            return sorted(self.accepted.keys() - self.outcomes.keys())
+            return sorted(self._open)
 
     def everything(self) -> list[str]:
         """All accepted jobs."""
@@ -103,7 +129,7 @@ class Ledger:
         """Say in one line how it went."""
         return {
             "accepted": len(self.accepted),
-            "lost": len(self.open()),
+            "lost": len(self.gone.union(self.open())),
             "two_outcomes": len(self.changed),
             "refused": dict(self.refused),
             "statuses": dict(Counter(str(told["status"]) for told in self.outcomes.values())),

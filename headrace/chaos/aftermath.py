@@ -1,0 +1,49 @@
+"""What is left in Redis when everything has ended, and when everything was erased."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+
+from headrace.chaos.client import Client
+from jobs.audit import audit
+from jobs.connection import RedisConnections
+from jobs.policy import QueueOptions
+from jobs.snapshot import shard_keys
+
+#: Kinds of keys that stay for a model without jobs: two numbers, a few bells, its living workers.
+_STAY = frozenset({"beats", "bell", "counts", "fence", "format", "stats", "worker"})
+
+
+def books(redis_url: str, options: QueueOptions) -> list[str]:
+    """Return what the audit finds wrong."""
+
+    async def look() -> list[str]:
+        async with RedisConnections(redis_url) as connections:
+            found = await audit(connections, options)
+            return [f"{each.kind} {each.key}: {each.detail}" for each in found]
+
+    return asyncio.run(look())
+
+
+def erase(client: Client) -> None:
+    """Delete every job of the ledger, as its client may."""
+
+    def delete(job_id: str) -> None:
+        # 404: it was deleted, and the answer was lost.
+        client.insist("DELETE", f"/v1/jobs/{job_id}", {204, 404})
+
+    with ThreadPoolExecutor(client.connections) as pool:
+        list(pool.map(delete, client.ledger.everything()))
+
+
+def leftovers(redis_url: str) -> dict[str, int]:
+    """Return how many keys of which kind are there that no model keeps without jobs."""
+
+    async def look() -> dict[str, int]:
+        async with RedisConnections(redis_url) as connections:
+            names = [name for each in (await shard_keys(connections)).values() for name in each]
+        return dict(Counter(kind for kind in (n.partition(":")[0] for n in names)))
+
+    return {kind: count for kind, count in asyncio.run(look()).items() if kind not in _STAY}

@@ -1,0 +1,112 @@
+"""The processes of a campaign: who may be hit, when it is worth it, and who starts them again."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from headrace.chaos.process import Process, alive, children, until
+
+#: seconds between two looks at processes that may have ended
+WATCH_S = 0.05
+#: seconds for which a victim is waited for to be in the middle of something
+PATIENCE_S = 3.0
+#: seconds in which a victim has to be whole again
+RECOVERY_S = 60.0
+
+
+@dataclass(slots=True)
+class Victim:
+    """One process that may be hit. Those of one `unit` are not hit at the same time."""
+
+    unit: str
+    process: Process
+    #: in the middle of a run, a request, a command
+    busy: Callable[[], int]
+    #: it does its work again
+    whole: Callable[[], bool]
+    #: the child that is meant, where it is not the process itself
+    child: bool = False
+
+    def pid(self) -> int | None:
+        """Its process, None while it has none."""
+        if not self.process.running:
+            return None
+        if not self.child:
+            return self.process.pid
+        return next(iter(children(self.process.pid)[-1:]), None)
+
+    def catch(self) -> tuple[int | None, bool]:
+        """Wait until it is in the middle of something; its pid, and whether it is."""
+        end = time.monotonic() + PATIENCE_S
+        pid = None
+        while time.monotonic() < end:
+            pid = self.pid()
+            if pid is not None and self.busy():
+                return pid, True
+            time.sleep(0.002)
+        return pid, False
+
+
+@dataclass
+class Supervisor:
+    """Starts again what has ended, as an orchestrator would, and remembers who was who."""
+
+    processes: dict[str, Process]
+    #: pid -> name of each process that ever lived
+    lives: dict[int, str] = field(default_factory=dict)
+    #: ends that no fault explains: (name, exit code)
+    surprises: list[tuple[str, int]] = field(default_factory=list)
+    _condemned: set[int] = field(default_factory=set)
+    _stop: threading.Event = field(default_factory=threading.Event)
+    _thread: threading.Thread | None = None
+
+    def __enter__(self) -> Supervisor:
+        self._look()
+        self._thread = threading.Thread(target=self._watch)
+        self._thread.start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._stop.set()
+        if self._thread is not None:
+            self._thread.join()
+
+    def condemn(self, pid: int) -> None:
+        """This process is about to be ended on purpose."""
+        self._condemned.add(pid)
+
+    def _watch(self) -> None:
+        while not self._stop.wait(WATCH_S):
+            self._look()
+
+    def _look(self) -> None:
+        for name, process in self.processes.items():
+            code = process.exit_code
+            if code is not None:
+                if process.pid not in self._condemned:
+                    self.surprises.append((name, code))
+                process.start()
+            self.lives[process.pid] = name
+
+
+def freeze(pid: int, seconds: float) -> None:
+    """Stop a process for so long, then let it go on; it may have ended meanwhile."""
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(pid, signal.SIGSTOP)
+        try:
+            time.sleep(seconds)
+        finally:
+            os.kill(pid, signal.SIGCONT)
+
+
+def end(pid: int, number: signal.Signals) -> None:
+    """Kill a process, or ask it to end, and wait until it is gone."""
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(pid, number)
+    until(lambda: not alive(pid), RECOVERY_S, f"the end of {pid}")
