@@ -5,32 +5,66 @@ task of every write, cost more than twice what a call itself does.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
 from hiredis import pack_command
 from redis import exceptions
-from redis.asyncio import ConnectionPool
 from redis.asyncio.connection import AbstractConnection
+
+from jobs.breaker import Breaker
+from jobs.redis_errors import NotSent
 
 
 class Calls:
-    """Up to `limit` connections, the one used last first; a call ends within `timeout_s`."""
+    """Up to `limit` connections, the one used last first; a call ends within `timeout_s`.
 
-    def __init__(self, pool: ConnectionPool, *, limit: int, timeout_s: float) -> None:
-        """Make connections as `pool` would, whose own stay for all that is no short command."""
-        self._kind: type[AbstractConnection] = pool.connection_class
+    `admit` is asked before each new connection, and raises where this server is not the one to
+    talk to any more. With a breaker, calls fail at once after one that got no answer.
+    """
+
+    def __init__(
+        self,
+        kind: type[AbstractConnection],
+        settings: Mapping[str, Any],
+        *,
+        limit: int,
+        timeout_s: float,
+        admit: Callable[[], Awaitable[None]] | None = None,
+        breaker: Breaker | None = None,
+    ) -> None:
+        self._kind = kind
         # The timeout is around the whole call instead.
-        self._settings = {**pool.connection_kwargs, "socket_timeout": None}
+        self._settings = {**settings, "socket_timeout": None}
         self._timeout_s = timeout_s
+        self._admit = admit
+        self._breaker = breaker
         self._slots = asyncio.Semaphore(limit)
         self._idle: list[AbstractConnection] = []
+        self._epoch = 0
 
     async def send(self, command: Sequence[Any]) -> Any:
         """Send one command, packed in C (a group of submits has a thousand arguments)."""
-        packed = pack_command(tuple(command))
+        return await self._exchange(pack_command(tuple(command)), self._kind.read_response)
+
+    async def send_all(self, commands: Sequence[Sequence[Any]]) -> list[Any]:
+        """Send several on one connection, in one write; errors are among the answers."""
+
+        async def read(connection: AbstractConnection) -> list[Any]:
+            return [await _answer(connection) for _ in commands]
+
+        packed = b"".join(pack_command(tuple(command)) for command in commands)
+        answers: list[Any] = await self._exchange(packed, read)
+        return answers
+
+    async def _exchange(self, packed: bytes, read: Callable[[Any], Awaitable[Any]]) -> Any:
         async with self._slots:
+            # Looked at with the slot in hand: who waited for it while others got no answer is
+            # told at once.
+            if self._breaker is not None:
+                self._breaker.refuse()
             connection = self._idle.pop() if self._idle else self._kind(**self._settings)
+            epoch, sent = self._epoch, False
             try:
                 async with asyncio.timeout(self._timeout_s):
                     if _hung_up(connection):
@@ -38,23 +72,46 @@ class Calls:
                         await self.close()
                         await connection.disconnect(nowait=True)
                     if not connection.is_connected:
-                        await connection.connect()  # type: ignore[no-untyped-call]
+                        await self._connect(connection)
+                        epoch = self._epoch
+                    sent = True
                     await connection.send_packed_command(packed, check_health=False)
-                    return await connection.read_response()
-            except (exceptions.ConnectionError, exceptions.TimeoutError, OSError):
+                    return await read(connection)
+            except (exceptions.ConnectionError, exceptions.TimeoutError, OSError) as error:
                 # The others are of the same server: what cut this one has cut them too.
                 await self.close()
+                slow = isinstance(error, exceptions.TimeoutError | TimeoutError)
+                if slow and self._breaker is not None:
+                    self._breaker.trip()
+                if not sent and not isinstance(error, exceptions.AuthenticationError):
+                    raise NotSent(error, slow=slow) from error
                 raise
             finally:
                 # One that was given up in the middle of an answer has been cut.
                 if connection.is_connected:
-                    self._idle.append(connection)
+                    if epoch == self._epoch:
+                        self._idle.append(connection)
+                    else:
+                        await connection.disconnect(nowait=True)
+
+    async def _connect(self, connection: AbstractConnection) -> None:
+        if self._admit is not None:
+            await self._admit()
+        await connection.connect()  # type: ignore[no-untyped-call]
 
     async def close(self) -> None:
-        """Close what is idle; the next call connects anew."""
+        """Close what is idle, and what is not once it is; the next call connects anew."""
+        self._epoch += 1
         idle, self._idle = self._idle, []
         for connection in idle:
             await connection.disconnect(nowait=True)
+
+
+async def _answer(connection: AbstractConnection) -> Any:
+    try:
+        return await connection.read_response()
+    except exceptions.ResponseError as error:
+        return error
 
 
 def _hung_up(connection: AbstractConnection) -> bool:

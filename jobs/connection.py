@@ -1,79 +1,66 @@
-"""The connection to Redis: the one place that knows its client library and its errors."""
+"""Everything of ours speaks to Redis through this, be it one server, the master that Sentinels
+name, or a Cluster.
+"""
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from types import TracebackType
-from typing import Any, Self, cast
+from typing import Any, Self
 
-from redis import exceptions
-from redis.asyncio import BlockingConnectionPool, Redis
-from redis.asyncio.retry import Retry
-from redis.backoff import NoBackoff
+from redis.asyncio import Redis
+from redis.crc import key_slot
 
 from jobs import keys
-from jobs.calls import Calls
+from jobs.cluster import Cluster
 from jobs.errors import NotDurable, QueueFull, QueueUnavailable, WrongRedis
+from jobs.node import Commands, Limits, Node
+from jobs.redis_check import check_replicas, check_server
+from jobs.redis_errors import translated
+from jobs.redis_url import Target, target_of
+from jobs.routing import Router
 from jobs.scripts import Script
+from jobs.shards import SHARDS
+from jobs.topology import Alone, Sentinels, Topology
+
+__all__ = ["DURABILITIES", "Node", "RedisConnections", "translated"]
 
 #: Seconds after which an answer is given up; blocking reads use connections of their own.
 SOCKET_TIMEOUT_S = 5.0
-_REPLICA_WAIT_MS = 1000
-_OLDEST = (7, 0)
-#: What a server answers that is there and cannot do its work, now or with these rights.
-_UNABLE = (
-    "BUSY ",
-    "CLUSTERDOWN",
-    "LOADING",
-    "MASTERDOWN",
-    "MISCONF",
-    "NOAUTH",
-    "NOPERM",
-    "NOREPLICAS",
-    "READONLY",
-    "TRYAGAIN",
-    "UNKILLABLE",
-)
-_SCHEMES = ("redis://", "rediss://", "unix://")
 
 DURABILITIES = ("always", "everysec", "replicated")
 
-
-@contextlib.contextmanager
-def translated() -> Iterator[None]:
-    """Turn every error of the client library into one of ours, and keep the cause."""
-    task = asyncio.current_task()
-    canceled_before = 0 if task is None else task.cancelling()
-    try:
-        yield
-    except exceptions.OutOfMemoryError as error:
-        raise QueueFull("Redis has no memory left for another job.", retry_after_s=5) from error
-    except (
-        exceptions.ConnectionError,
-        exceptions.TimeoutError,
-        exceptions.ReadOnlyError,
-        exceptions.MasterDownError,
-        exceptions.TryAgainError,
-        OSError,
-    ) as error:
-        raise QueueUnavailable(f"Redis cannot be reached: {error}", retry_after_s=2) from error
-    except exceptions.ResponseError as error:
-        if str(error).startswith(_UNABLE):
-            raise QueueUnavailable(f"Redis cannot serve this: {error}", retry_after_s=5) from error
-        raise
-    # Python 3.11's wait_for, around each of the library's writes, loses a cancellation that comes
-    # together with its result; a loop that is told to end would then go on for ever.
-    if task is not None and task.cancelling() > canceled_before:
-        raise asyncio.CancelledError
+#: Commands whose answer may be lost and asked for again.
+_REPEATABLE = frozenset(
+    ("EXISTS", "GET", "HDEL", "HGET", "HGETALL", "HMGET", "HSET", "ZCARD", "ZREVRANGEBYLEX")
+)
+#: Commands of a whole server: on a Cluster, ask each of `masters()`.
+_KEYLESS = frozenset(
+    (
+        "CLIENT",
+        "CONFIG",
+        "DBSIZE",
+        "ECHO",
+        "FLUSHALL",
+        "INFO",
+        "KEYS",
+        "PING",
+        "SCAN",
+        "SCRIPT",
+        "TIME",
+    )
+)
+#: Where the key stands, if not behind the first word.
+_KEY_AT = {"EVAL": 3, "EVALSHA": 3, "MEMORY": 2, "OBJECT": 2, "XGROUP": 2, "XINFO": 2}
 
 
 class RedisConnections:
-    """A pool for scripts, and single connections for blocking reads and subscriptions.
+    """Scripts and short commands go to the server of their keys; blocking reads have their own.
 
-    The client never retries by itself: whether a lost reply may be repeated is known only to
-    the caller.
+    What is safe to repeat is repeated for about a second while servers change places; then, and at
+    once for all else, QueueUnavailable is raised. With `fail_fast`, calls to a server that gave no
+    answer fail at once until it answers again.
     """
 
     def __init__(
@@ -83,32 +70,26 @@ class RedisConnections:
         namespace: str = keys.DEFAULT_NAMESPACE,
         pool_size: int = 16,
         durability: str = "always",
+        fail_fast: bool = False,
     ) -> None:
-        if not url.startswith(_SCHEMES):
-            shown = url.partition("://")[0]
-            raise WrongRedis(
-                f"HEADRACE_REDIS_URL begins with {shown}://; use one of {', '.join(_SCHEMES)}."
-            )
+        self._target = target_of(url, SOCKET_TIMEOUT_S)
         if durability not in DURABILITIES:
             raise WrongRedis(f"HEADRACE_DURABILITY is {durability!r}; use one of {DURABILITIES}.")
         self.url = url
         self.namespace = namespace
         self.durability = durability
-        self._pool_size = pool_size
-        self._client: Redis | None = None
-        self._calls: Calls | None = None
+        self._limits = Limits(pool_size, SOCKET_TIMEOUT_S, fail_fast)
+        prefixes = [keys.shard_prefix(namespace, shard) for shard in range(SHARDS)]
+        self._places = [(prefix, key_slot(prefix.encode())) for prefix in prefixes]
+        self._router: Router | None = None
+        self._client: Commands | None = None
+        self._watch: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> Self:
-        pool = BlockingConnectionPool.from_url(
-            self.url,
-            max_connections=self._pool_size,
-            timeout=SOCKET_TIMEOUT_S,
-            socket_timeout=SOCKET_TIMEOUT_S,
-            socket_connect_timeout=SOCKET_TIMEOUT_S,
-            retry=Retry(NoBackoff(), 0),
-        )
-        self._client = Redis.from_pool(pool)
-        self._calls = Calls(pool, limit=self._pool_size, timeout_s=SOCKET_TIMEOUT_S)
+        topology = _topology(self._target, self._limits)
+        self._router = Router(topology)
+        self._client = _Routed(self)
+        self._watch = asyncio.create_task(topology.watch(), name="redis-watch")
         return self
 
     async def __aexit__(
@@ -117,36 +98,64 @@ class RedisConnections:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        if self._calls is not None:
-            calls, self._calls = self._calls, None
-            await calls.close()
-        if self._client is not None:
-            client, self._client = self._client, None
-            await client.aclose()
+        if self._watch is not None:
+            self._watch.cancel()
+            await asyncio.gather(self._watch, return_exceptions=True)
+            self._watch = None
+        if self._router is not None:
+            router, self._router, self._client = self._router, None, None
+            await router.topology.close()
 
     @property
-    def client(self) -> Redis:
-        """The pooled client for short commands; use it inside `translated()`."""
+    def _open(self) -> Router:
+        if self._router is None:
+            raise RuntimeError("RedisConnections is used outside its `async with` block")
+        return self._router
+
+    @property
+    def client(self) -> Commands:
+        """The library's short commands, each sent to the server of its key.
+
+        Use it inside `translated()`. It has no pipelines: what belongs together is a script.
+        """
         if self._client is None:
             raise RuntimeError("RedisConnections is used outside its `async with` block")
         return self._client
 
-    @property
-    def calls(self) -> Calls:
-        """The connections for scripts; use them inside `translated()`."""
-        if self._calls is None:
-            raise RuntimeError("RedisConnections is used outside its `async with` block")
-        return self._calls
-
     def dedicated(self) -> Redis:
-        """Return a client with a connection of its own, for blocking reads; the caller closes."""
-        return Redis.from_url(
-            self.url,
-            single_connection_client=True,
-            socket_timeout=SOCKET_TIMEOUT_S,
-            socket_connect_timeout=SOCKET_TIMEOUT_S,
-            retry=Retry(NoBackoff(), 0),
-        )
+        """Return a client with a connection of its own, to any server; the caller closes it.
+
+        For subscriptions: what is published on one server of a Cluster reaches all. Raises
+        QueueUnavailable while no server is known. The connection is cut when its server is no
+        master any more.
+        """
+        with translated():
+            return self._open.topology.any().reader()
+
+    async def masters(self) -> Sequence[Node]:
+        """Return each server that takes writes; raises QueueUnavailable."""
+        with translated():
+            return await self._open.topology.masters()
+
+    async def by_node(self, shards: Sequence[int]) -> dict[Node, list[int]]:
+        """Return the server of each shard, as it is known; raises QueueUnavailable."""
+        topology = self._open.topology
+        found: dict[Node, list[int]] = {}
+        for shard in shards:
+            node = topology.at(self._places[shard][1])
+            if node is None:
+                with translated():
+                    await topology.refresh()
+                node = topology.at(self._places[shard][1])
+            if node is None:
+                raise QueueUnavailable(f"No node of the Cluster serves shard {shard}.")
+            found.setdefault(node, []).append(shard)
+        return found
+
+    async def look_again(self, suspect: Node | None = None) -> None:
+        """Find out anew which servers there are, after one failed; raises QueueUnavailable."""
+        with translated():
+            await self._open.topology.refresh(suspect)
 
     async def run(self, script: Script, shard: int, args: Sequence[bytes | str | float]) -> Any:
         """Run a script on a shard.
@@ -154,82 +163,116 @@ class RedisConnections:
         Raises QueueUnavailable when no answer came (the script may have run), QueueFull when
         memory is full, NotDurable when too few replicas have it.
         """
-        prefix = keys.shard_prefix(self.namespace, shard)
-        with translated():
-            try:
-                return await self._evaluate(script, prefix, args)
-            except exceptions.NoScriptError:
-                await self.client.script_load(script.body)
-                return await self._evaluate(script, prefix, args)
+        prefix, slot = self._places[shard]
+        confirm = script.told and self.durability == "replicated"
 
-    async def _evaluate(self, script: Script, prefix: str, args: Sequence[Any]) -> Any:
-        if self.durability != "replicated" or not script.told:
-            return await self.calls.send(("EVALSHA", script.sha, 1, prefix, *args))
-        async with self.client.pipeline(transaction=False) as pipe:
-            pipe.evalsha(script.sha, 1, prefix, *args)
-            pipe.wait(1, _REPLICA_WAIT_MS)
-            answer, confirmed = await pipe.execute()
-        if confirmed < 1:
-            raise NotDurable(
-                "No replica confirmed the write within a second. Ask again with the same "
-                "Idempotency-Key.",
-                retry_after_s=2,
-            )
-        return answer
+        async def ask(node: Node) -> Any:
+            return await node.run(script, prefix, args, confirm=confirm)
+
+        with translated():
+            return await self._open.ask(slot, ask, repeat=script.repeatable)
+
+    async def run_each(
+        self, script: Script, args: Mapping[int, Sequence[bytes | str | float]]
+    ) -> tuple[dict[int, Any], QueueUnavailable | NotDurable | None]:
+        """Run a script on several shards at once; return the answers and the first failure.
+
+        A shard whose server is away must not keep the others from what they need.
+        """
+        if len(args) == 1:
+            [(shard, own)] = args.items()
+            return {shard: await self.run(script, shard, own)}, None
+        calls = [self.run(script, shard, own) for shard, own in args.items()]
+        results = await asyncio.gather(*calls, return_exceptions=True)
+        answers: dict[int, Any] = {}
+        failure = None
+        for shard, result in zip(args, results, strict=True):
+            if isinstance(result, QueueUnavailable | NotDurable):
+                failure = failure or result
+            elif isinstance(result, BaseException):
+                raise result
+            else:
+                answers[shard] = result
+        return answers, failure
+
+    async def command(self, command: Sequence[Any]) -> Any:
+        """Send one command to the server of its key; use it inside `translated()`."""
+        name = command[0]
+        if name in _KEYLESS:
+            if self._target.kind == "cluster":
+                raise NotImplementedError(f"{name} concerns one server; ask each of masters()")
+            slot = 0
+        else:
+            key = command[_KEY_AT.get(name, 1)]
+            slot = key_slot(key if isinstance(key, bytes) else str(key).encode())
+
+        async def ask(node: Node) -> Any:
+            return await node.calls.send(command)
+
+        return await self._open.ask(slot, ask, repeat=name in _REPEATABLE or name in _KEYLESS)
+
+    async def check(self) -> None:
+        """Raise QueueUnavailable or NotDurable unless jobs can be accepted durably now."""
+        with translated():
+            for node in await self._open.topology.masters():
+                await node.client.ping()
+                if self.durability == "replicated":
+                    check_replicas(node, await node.client.info("replication"))
 
     async def healthy(self) -> bool:
-        """Say whether Redis answers now."""
+        """Say whether Redis answers now, and can accept jobs durably."""
         try:
-            with translated():
-                return bool(await self.client.ping())
-        except (QueueUnavailable, QueueFull):
+            await self.check()
+        except (QueueUnavailable, QueueFull, NotDurable, WrongRedis):
             return False
+        return True
 
     async def memory_used_ratio(self) -> float | None:
-        """Return used memory over `maxmemory`, or None where Redis has no limit."""
+        """Return used memory over `maxmemory` where it is highest; None without a limit."""
+        ratios = []
         with translated():
-            info = await self.client.info("memory")
-        limit = info.get("maxmemory", 0)
-        return info["used_memory"] / limit if limit else None
+            for node in await self._open.topology.masters():
+                info = await node.client.info("memory")
+                limit = info.get("maxmemory", 0)
+                if limit:
+                    ratios.append(info["used_memory"] / limit)
+        return max(ratios, default=None)
 
     async def verify(self) -> list[str]:
-        """Check that this server can keep the promise; return what could not be checked.
+        """Check that each server can keep the promise; return what could not be checked.
 
         Raises WrongRedis, whose detail names the setting to change, or QueueUnavailable.
         """
+        topology = self._open.topology
         with translated():
-            server = await self.client.info("server")
-            try:
-                config = await self.client.config_get(
-                    "maxmemory-policy", "appendonly", "appendfsync"
+            if isinstance(topology, Sentinels):
+                await topology.check()
+            warnings = []
+            for node in await topology.masters():
+                warnings += await check_server(
+                    node, self._target.kind, self.durability, self.namespace
                 )
-            except exceptions.ResponseError:
-                config = {}
-        version = str(server.get("valkey_version") or server["redis_version"])
-        if tuple(int(part) for part in version.split(".")[:2]) < _OLDEST:
-            raise WrongRedis(f"Redis {version} is too old; Headrace needs 7.0 or newer.")
-        if not config:
-            return [f"durability {self.durability!r} is unverified: this Redis hides its settings"]
-        _check_settings(cast(dict[str, str], config), self.durability)
-        return []
+        return list(dict.fromkeys(warnings))
 
 
-def _check_settings(config: dict[str, str], durability: str) -> None:
-    policy = config.get("maxmemory-policy", "noeviction")
-    if policy != "noeviction":
-        raise WrongRedis(
-            f"Redis would evict jobs (maxmemory-policy {policy}). "
-            "Run: CONFIG SET maxmemory-policy noeviction"
-        )
-    if durability == "replicated":
-        return
-    if config.get("appendonly") != "yes":
-        raise WrongRedis(
-            "Redis keeps nothing on disk (appendonly no). Run: CONFIG SET appendonly yes"
-        )
-    if durability == "always" and config.get("appendfsync") != "always":
-        raise WrongRedis(
-            f"HEADRACE_DURABILITY is always, but Redis has appendfsync "
-            f"{config.get('appendfsync')}. Run: CONFIG SET appendfsync always, "
-            "or set HEADRACE_DURABILITY=everysec"
-        )
+class _Routed(Commands):
+    """The library's commands over all servers."""
+
+    def __init__(self, connections: RedisConnections) -> None:
+        target = connections._target
+        super().__init__(target.connection, target.settings, connections.command)
+        self._connections = connections
+
+    async def scan_iter(  # type: ignore[override]
+        self, *args: Any, **options: Any
+    ) -> AsyncIterator[bytes]:
+        """Yield the keys of every server."""
+        for node in await self._connections.masters():
+            async for key in node.client.scan_iter(*args, **options):
+                yield key
+
+
+def _topology(target: Target, limits: Limits) -> Topology:
+    if target.kind == "cluster":
+        return Cluster(target, limits)
+    return Sentinels(target, limits) if target.kind == "sentinel" else Alone(target, limits)

@@ -8,7 +8,12 @@ from importlib import resources
 
 #: Writes nothing new while memory is full; all others must work then, or nothing could ever end.
 _NEEDS_MEMORY = {"submit"}
-_TOLD = {"submit", "settle", "cancel", "delete"}
+_TOLD = {"submit", "read", "settle", "cancel", "delete"}
+#: Run once more, each gives the same: those that name what they change by id or token.
+_REPEATABLE = {
+    *("submit", "read", "cancel", "overview", "look", "dead", "attempts"),
+    *("register", "beat", "start", "settle", "hand_back", "progress", "leave"),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,8 +23,10 @@ class Script:
     name: str
     body: bytes
     sha: str
-    #: A client is told of what it writes, so `replicated` waits for a replica to have it.
+    #: A client is told of what it did or found, so `replicated` waits for a replica to have it.
     told: bool
+    #: It may be run again when its answer was lost.
+    repeatable: bool = False
 
 
 def _load(name: str) -> Script:
@@ -28,7 +35,7 @@ def _load(name: str) -> Script:
     parts = [flags, (folder / "prelude.lua").read_text(), (folder / f"{name}.lua").read_text()]
     body = "".join(parts).encode()
     digest = hashlib.sha1(body, usedforsecurity=False).hexdigest()
-    return Script(name, body, digest, name in _TOLD)
+    return Script(name, body, digest, name in _TOLD, name in _REPEATABLE)
 
 
 SUBMIT = _load("submit")

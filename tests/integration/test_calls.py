@@ -11,16 +11,17 @@ import pytest
 from jobs.calls import Calls
 from jobs.connection import RedisConnections, translated
 from jobs.errors import QueueUnavailable
+from jobs.redis_url import target_of
 
 BLOCKING = ("BLPOP", "nothing", 30)
 
 
 @pytest.fixture
 async def calls(redis_url: str) -> AsyncIterator[Calls]:
-    async with RedisConnections(redis_url) as connections:
-        made = Calls(connections.client.connection_pool, limit=3, timeout_s=0.3)
-        yield made
-        await made.close()
+    target = target_of(redis_url, 0.3)
+    made = Calls(target.connection, target.settings, limit=3, timeout_s=0.3)
+    yield made
+    await made.close()
 
 
 async def test_many_calls_share_few_connections(calls: Calls, redis_url: str) -> None:
@@ -55,17 +56,19 @@ async def test_an_error_of_the_server_costs_no_connection(calls: Calls) -> None:
 
 async def test_after_a_restart_one_failure_is_enough(own_redis: Any) -> None:
     async with RedisConnections(own_redis.url) as connections:
-        await asyncio.gather(*(connections.calls.send(("ECHO", "a")) for _ in range(8)))
+        [node] = await connections.masters()
+        await asyncio.gather(*(node.calls.send(("ECHO", "a")) for _ in range(8)))
         own_redis.kill()
         own_redis.start()
         with pytest.raises(QueueUnavailable), translated():
-            await connections.calls.send(("ECHO", "a"))
+            await node.calls.send(("ECHO", "a"))
         for _ in range(8):
-            assert await connections.calls.send(("ECHO", "a")) == b"a"
+            assert await node.calls.send(("ECHO", "a")) == b"a"
 
 
 async def test_outside_its_block_there_is_none(redis_url: str) -> None:
     connections = RedisConnections(redis_url)
-    for part in ("calls", "client"):
-        with pytest.raises(RuntimeError):
-            getattr(connections, part)
+    with pytest.raises(RuntimeError):
+        _ = connections.client
+    with pytest.raises(RuntimeError):
+        await connections.healthy()
