@@ -31,6 +31,7 @@ class Claimed:
     priority: Priority
     #: The attempt that a start makes or made it, from 1.
     attempt: int
+    #: Above 0 for every job that must run alone, also for one that never began on lost workers.
     crashes: int
     timeout_s: float
     deadline_at: int | None

@@ -17,7 +17,7 @@ end
 
 local rows, changes, held, expired, began = {}, {}, {}, 0, 0
 local CLAIMED = {'status', 'tenant', 'priority', 'timeout_s', 'created_at', 'deadline_at',
-  'retries', 'crashes', 'request_id', 'attempt', 'worker', 'batch'}
+  'retries', 'crashes', 'request_id', 'attempt', 'worker', 'batch', 'vanished'}
 
 -- The job is already out of its lane.
 local function take(id)
@@ -35,8 +35,9 @@ local function take(id)
   local fields = {'token', mint(), 'worker', life, 'entry', ''}
   held[#held + 1] = id
   held[#held + 1] = token
-  -- A job that saw an engine die runs alone: it is started by itself later, not with these.
-  local begins = start and not v[8]
+  -- A suspect runs alone: it is started by itself later, not with these.
+  local suspected = suspect(v[8], v[13])
+  local begins = start and not suspected
   if begins then
     for _, value in ipairs({'status', 'running', 'started_at', now, 'attempt', attempt}) do
       fields[#fields + 1] = value
@@ -46,8 +47,8 @@ local function take(id)
     moved({model = model, batch = v[12]}, 'queued', 'running')
   end
   changes[#changes + 1] = fields
-  rows[#rows + 1] = {id, token, input or '', v[2], v[3], attempt, v[8] or 0, v[4], v[6] or '',
-    v[9] or '', v[5], begins and 1 or 0}
+  rows[#rows + 1] = {id, token, input or '', v[2], v[3], attempt, v[8] or (suspected and 1 or 0), v[4],
+    v[6] or '', v[9] or '', v[5], begins and 1 or 0}
 end
 
 local returned = P .. 'returned:' .. target
@@ -65,6 +66,7 @@ while #rows < count and expired < 256 do
   local weight = WEIGHT[string.match(name, '^(%a+):')]
   local want = count - #rows
   -- A lane keeps the turn until it has used up its lead over the next one.
+  want = math.min(want, 2000)
   if head[3] then want = math.min(want, math.floor((head[4] - score) * weight) + 1) end
   local lane = P .. 'lane:' .. target .. ':' .. name
   local entries = redis.call('XRANGE', lane, '-', '+', 'COUNT', want)
@@ -103,8 +105,6 @@ for i, fields in ipairs(changes) do
   if rows[i][12] == 1 then
     fields[#fields + 1] = 'batch_size'
     fields[#fields + 1] = began
-    fields[#fields + 1] = 'alone'
-    fields[#fields + 1] = began == 1 and 1 or 0
   end
   redis.call('HSET', P .. 'job:' .. rows[i][1], unpack(fields))
 end

@@ -135,9 +135,16 @@ local function due_when_queued(r)
   return at
 end
 
+-- Who ran while an engine or a worker died is suspected of it, and so is who was in the hands of
+-- two workers that vanished, although it had not begun: one input may end a machine before it runs.
+local function suspect(crashes, vanished)
+  return (crashes or tonumber(vanished or 0) >= 2) and true or false
+end
+
 -- Puts a job back to be claimed before all others of its priority.
 local function return_to_line(id, r)
   if r.worker then drop_held(r.worker, id) end
+  redis.call('DEL', P .. 'progress:' .. id)
   redis.call('HSET', P .. 'job:' .. id, 'status', 'queued', 'entry', 'returned', 'worker', '',
     'not_before', '')
   redis.call('ZADD', P .. 'returned:' .. versioned(r), RANK[r.priority] * 1e13 + r.created_at, id)
@@ -245,7 +252,8 @@ local function give_back(id, r, charge, alone, reason, detail)
   return 'ok'
 end
 
--- Moves up to `limit` jobs of a life that is over; its writes are refused from the first page on.
+-- Moves up to `limit` jobs of a life that is over. It claims and starts nothing from the first page
+-- on; a job that it still settles before its page is one job less to move.
 local function bury(life, limit, reason)
   redis.call('DEL', P .. 'worker:' .. life)
   local held = redis.call('HKEYS', P .. 'held:' .. life)
@@ -256,6 +264,7 @@ local function bury(life, limit, reason)
     redis.call('HDEL', P .. 'held:' .. life, id)
     if r and r.worker == life and not FINAL[r.status] then
       local was = r.status
+      if was == 'queued' then redis.call('HINCRBY', P .. 'job:' .. id, 'vanished', 1) end
       local verdict = give_back(id, r, true, r.alone == '1', reason)
       -- Whatever that life still writes about the job is stale, also when the job is final now.
       redis.call('HSET', P .. 'job:' .. id, 'token', '')

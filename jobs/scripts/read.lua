@@ -4,6 +4,8 @@
 -- {record, input, output, extra, progress, ahead}.
 local channel = ARGV[8]
 local rows = {}
+-- Bytes: about a hundred processes that wait for one job.
+local MOST_WATCHED = 4096
 
 -- Jobs that workers have claimed and not started are before all that wait in lanes.
 local claimed = {}
@@ -27,6 +29,7 @@ local function ahead(r)
   if not r.entry then return -1 end
   local lane = P .. 'lane:' .. versioned(r) .. ':' .. r.priority .. ':' .. r.tenant
   local first = redis.call('XRANGE', lane, '-', '+', 'COUNT', 1)[1]
+  if not first then return -1 end
   local place = string.match(r.entry, '-(%d+)$') - string.match(first[1], '-(%d+)$')
   return place + claimed_of(r.model)
 end
@@ -43,8 +46,10 @@ for i = 9, #ARGV do
     end
     if channel ~= '' and not FINAL[r.status] and
         not (r.watch and string.find(' ' .. r.watch .. ' ', ' ' .. channel .. ' ', 1, true)) then
-      redis.call('HSET', P .. 'job:' .. id, 'watch',
-        r.watch and (r.watch .. ' ' .. channel) or channel)
+      local watch = r.watch and (r.watch .. ' ' .. channel) or channel
+      -- Of processes that came and went the oldest is forgotten; if it lives, it looks again.
+      if #watch > MOST_WATCHED then watch = string.match(watch, ' (.*)$') or channel end
+      redis.call('HSET', P .. 'job:' .. id, 'watch', watch)
     end
     local row = row_of(id, flat)
     row[6] = ahead(r)

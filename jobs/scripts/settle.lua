@@ -7,6 +7,7 @@ local verdicts = {}
 local function delay(id, r, backoff)
   local until_ms = now + backoff
   drop_held(life, id)
+  redis.call('DEL', P .. 'progress:' .. id)
   redis.call('HSET', P .. 'job:' .. id, 'status', 'queued', 'worker', '', 'entry', '',
     'not_before', until_ms, 'retries', (r.retries or 0) + 1)
   due_at(id, math.min(until_ms, due_when_queued(r)))
@@ -16,7 +17,11 @@ end
 local function settle(id, token, kind, payload, backoff, reason, detail)
   local r = record(id)
   if not r or r.token ~= token then return 'stale' end
-  if FINAL[r.status] then return r.worker == life and 'already' or 'stale' end
+  if FINAL[r.status] then
+    -- By this very call, whose answer was lost; or by another, while the worker did not know.
+    local mine = r.worker == life and (r.status == kind or r.status == 'canceled')
+    return mine and 'already' or 'stale'
+  end
   if r.worker ~= life then return kind == 'retry' and r.not_before and 'already' or 'stale' end
   if r.status == 'canceling' then
     finish(id, r, 'canceled', CANCELED)

@@ -20,7 +20,8 @@ for i = 10, #ARGV, 2 do
       verdict = 'expired'
     elseif r.status == 'queued' then
       redis.call('HSET', P .. 'job:' .. id, 'status', 'running', 'started_at', now,
-        'attempt', (r.retries or 0) + 1, 'batch_size', size, 'alone', size == 1 and 1 or 0)
+        'attempt', (r.retries or 0) + 1, 'batch_size', size,
+        'alone', size == 1 and suspect(r.crashes, r.vanished) and 1 or 0)
       undue[#undue + 1] = id
       moved(r, 'queued', 'running')
       verdict = 'ok'

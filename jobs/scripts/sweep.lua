@@ -22,7 +22,7 @@ for _, id in ipairs(ids) do
     return_to_line(id, r)
     models[r.model] = id
   else
-    due_at(id, due_when_queued(r))
+    due_at(id, math.min(due_when_queued(r), tonumber(r.not_before or math.huge)))
   end
 end
 for model, id in pairs(models) do ring(model, 'jobs', id) end
