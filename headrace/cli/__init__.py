@@ -6,7 +6,7 @@ from importlib.metadata import PackageNotFoundError, version
 
 import typer
 
-from headrace.cli import jobs, keys, models, processes, submit
+from headrace.cli import dead, jobs, keys, models, processes, submit
 from headrace.cli.report import ReportingGroup
 
 app = typer.Typer(
@@ -22,6 +22,7 @@ app.command("api")(processes.api)
 app.command("worker")(processes.worker)
 app.command("submit")(submit.submit)
 app.add_typer(jobs.app, name="jobs")
+app.add_typer(dead.app, name="dead")
 app.add_typer(models.app, name="models")
 app.add_typer(keys.app, name="keys")
 

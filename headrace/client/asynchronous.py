@@ -11,7 +11,7 @@ import httpx
 from headrace.client import flows
 from headrace.client.connection import RETRIES, http_options
 from headrace.client.exchange import Flow, Pause
-from headrace.client.flows import ListOptions, SubmitOptions
+from headrace.client.flows import Data, DeadOptions, ListOptions, SubmitOptions
 from headrace.client.view import JobView, outputs
 
 T = TypeVar("T")
@@ -38,6 +38,7 @@ class AsyncClient:
         self.retries = retries
         self.jobs = AsyncJobs(self)
         self.models = AsyncModels(self)
+        self.dead = AsyncDead(self)
         self._http = httpx.AsyncClient(**http_options(url, key), transport=transport)
 
     async def __aenter__(self) -> Self:
@@ -186,3 +187,34 @@ class AsyncModels:
     async def list(self) -> Cards:
         """Read every model's card and state."""
         return await self._client.run(flows.models(self._client.retries))
+
+
+class AsyncDead:
+    """Jobs of all tenants that failed or timed out; for keys of the role admin."""
+
+    def __init__(self, client: AsyncClient) -> None:
+        self._client = client
+
+    async def get(self, job_id: str) -> Data:
+        """Read one, with each attempt that was made."""
+        return await self._client.run(flows.get_dead(job_id, self._client.retries))
+
+    async def all(self, model: str | None = None) -> AsyncIterator[Data]:
+        """Read page after page, the last to end first."""
+        cursor = None
+        while True:
+            flow = flows.list_dead({"model": model, "cursor": cursor}, self._client.retries)
+            answer = await self._client.run(flow)
+            for letter in answer["data"]:
+                yield letter
+            cursor = answer["next_cursor"]
+            if cursor is None:
+                return
+
+    async def retry(self, **chosen: Unpack[DeadOptions]) -> list[Data]:
+        """Run them again as new jobs, each once however often it is asked."""
+        return await self._client.run(flows.dead("retry", chosen, self._client.retries))
+
+    async def purge(self, **chosen: Unpack[DeadOptions]) -> list[Data]:
+        """Erase them."""
+        return await self._client.run(flows.dead("purge", chosen, self._client.retries))

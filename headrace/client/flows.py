@@ -22,6 +22,8 @@ _BATCH_BYTES = 900_000
 #: Batches of a `map` on the server at once: enough to keep it busy, few enough for its queue.
 _BATCHES_AHEAD = 4
 _IDS_PER_PAGE = 50
+#: The most dead letters that one request retries or erases.
+_DEAD_PER_PAGE = 200
 
 Data = dict[str, Any]
 
@@ -45,6 +47,14 @@ class ListOptions(TypedDict, total=False):
     ids: Iterable[str]
     limit: int
     cursor: str
+
+
+class DeadOptions(TypedDict, total=False):
+    """Which dead letters are meant; one of the three must be given."""
+
+    ids: Iterable[str]
+    model: str
+    all: bool
 
 
 def submit(name: str, value: Any, options: SubmitOptions, retries: int) -> Flow[Data]:
@@ -109,6 +119,39 @@ def list_jobs(options: ListOptions, retries: int) -> Flow[Data]:
         if value is not None
     }
     return (yield from _json(Send(method="GET", path="/v1/jobs", params=params), retries))
+
+
+def list_dead(options: Mapping[str, Any], retries: int) -> Flow[Data]:
+    """Read one page of dead letters, newest first."""
+    params = {name: str(value) for name, value in options.items() if value is not None}
+    return (yield from _json(Send(method="GET", path="/v1/admin/dead", params=params), retries))
+
+
+def get_dead(job_id: str, retries: int) -> Flow[Data]:
+    """Read a dead letter."""
+    request = Send(method="GET", path=f"/v1/admin/dead/{quote(job_id)}")
+    return (yield from _json(request, retries))
+
+
+def dead(verb: str, options: DeadOptions, retries: int) -> Flow[list[Data]]:
+    """Retry or purge dead letters, as many as there are; what became of each."""
+    said: Data = {name: value for name, value in options.items() if value}
+    ids = list(said.pop("ids", ()))
+    asked = [
+        {**said, "ids": ids[n : n + _DEAD_PER_PAGE]} for n in range(0, len(ids), _DEAD_PER_PAGE)
+    ]
+    done: list[Data] = []
+    for each in asked or [said]:
+        cursor = None
+        while True:
+            content = body(each if cursor is None else {**each, "cursor": cursor})
+            request = Send(method="POST", path=f"/v1/admin/dead/{verb}", content=content)
+            answer = yield from _json(request, retries)
+            done += answer["data"]
+            cursor = answer["next_cursor"]
+            if cursor is None:
+                break
+    return done
 
 
 def models(retries: int) -> Flow[list[Data]]:

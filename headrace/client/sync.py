@@ -11,7 +11,7 @@ import httpx
 from headrace.client import flows
 from headrace.client.connection import RETRIES, http_options
 from headrace.client.exchange import Flow, Pause
-from headrace.client.flows import ListOptions, SubmitOptions
+from headrace.client.flows import Data, DeadOptions, ListOptions, SubmitOptions
 from headrace.client.view import JobView, outputs
 
 T = TypeVar("T")
@@ -38,6 +38,7 @@ class Client:
         self.retries = retries
         self.jobs = Jobs(self)
         self.models = Models(self)
+        self.dead = Dead(self)
         self._http = httpx.Client(**http_options(url, key), transport=transport)
 
     def __enter__(self) -> Self:
@@ -183,3 +184,33 @@ class Models:
     def list(self) -> Cards:
         """Read every model's card and state."""
         return self._client.run(flows.models(self._client.retries))
+
+
+class Dead:
+    """Jobs of all tenants that failed or timed out; for keys of the role admin."""
+
+    def __init__(self, client: Client) -> None:
+        self._client = client
+
+    def get(self, job_id: str) -> Data:
+        """Read one, with each attempt that was made."""
+        return self._client.run(flows.get_dead(job_id, self._client.retries))
+
+    def all(self, model: str | None = None) -> Iterator[Data]:
+        """Read page after page, the last to end first."""
+        cursor = None
+        while True:
+            flow = flows.list_dead({"model": model, "cursor": cursor}, self._client.retries)
+            answer = self._client.run(flow)
+            yield from answer["data"]
+            cursor = answer["next_cursor"]
+            if cursor is None:
+                return
+
+    def retry(self, **chosen: Unpack[DeadOptions]) -> list[Data]:
+        """Run them again as new jobs, each once however often it is asked."""
+        return self._client.run(flows.dead("retry", chosen, self._client.retries))
+
+    def purge(self, **chosen: Unpack[DeadOptions]) -> list[Data]:
+        """Erase them."""
+        return self._client.run(flows.dead("purge", chosen, self._client.retries))
