@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from jobs import scripts
 from jobs.connection import RedisConnections, translated
+from jobs.errors import QueueUnavailable
 from jobs.policy import QueueOptions
 
 #: The longest silence between two answers of Redis that still counts as unbroken, in seconds.
@@ -32,23 +34,31 @@ class Adopted:
 
 
 class Unbroken:
-    """For how long Redis has answered this process, with both clocks in step."""
+    """For how long each server has answered this process, with both clocks in step."""
 
     def __init__(self) -> None:
-        self._since = self._last = self._offset = float("-inf")
+        self._nodes: dict[str, _Contact] = {}
 
-    def answered(self, redis_s: float) -> float:
+    def answered(self, redis_s: float, node: str = "") -> float:
         """Note an answer and Redis's time in it; return for how many seconds there was no break.
 
         A clock of Redis that jumped makes living workers look dead, and so does a machine that
-        slept: its monotonic clock stood still meanwhile.
+        slept: its monotonic clock stood still meanwhile. A server that took over begins anew.
         """
         now = time.monotonic()
         offset = redis_s - now
-        if now - self._last > _GAP_S or abs(offset - self._offset) > _STEP_S:
-            self._since = now
-        self._last, self._offset = now, offset
-        return now - self._since
+        contact = self._nodes.setdefault(node, _Contact(now, now, offset))
+        if now - contact.last > _GAP_S or abs(offset - contact.offset) > _STEP_S:
+            contact.since = now
+        contact.last, contact.offset = now, offset
+        return now - contact.since
+
+
+@dataclass(slots=True)
+class _Contact:
+    since: float
+    last: float
+    offset: float
 
 
 async def adopt(
@@ -59,13 +69,24 @@ async def adopt(
 ) -> list[Adopted]:
     """Bury the dead on `shards`, once Redis has answered for a whole limit without a break."""
     adopted: list[Adopted] = []
-    # An answer first: a call that hung while Redis was away must not count as contact.
-    with translated():
-        seconds, microseconds = await connections.client.time()
-    reached = int(unbroken.answered(seconds + microseconds / 1e6) * 1000)
-    for shard in shards:
-        args = [*options.policy, int(options.beat_limit_s * 1000), reached, _PAGE]
-        adopted += adopted_from(await connections.run(scripts.ADOPT, shard, args))
+    nodes = await connections.by_node(shards)
+    failures = []
+    for node, own in nodes.items():
+        try:
+            # An answer first: a call that hung while Redis was away must not count as contact.
+            with translated():
+                seconds, microseconds = await node.client.time()
+            reached = int(unbroken.answered(seconds + microseconds / 1e6, node.address) * 1000)
+            for shard in own:
+                args = [*options.policy, int(options.beat_limit_s * 1000), reached, _PAGE]
+                adopted += adopted_from(await connections.run(scripts.ADOPT, shard, args))
+        except QueueUnavailable as error:
+            # The others have their own dead.
+            failures.append(error)
+            with contextlib.suppress(QueueUnavailable):
+                await connections.look_again(node)
+    if failures and len(failures) == len(nodes):
+        raise failures[0]
     return adopted
 
 

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
 from redis.asyncio import Redis
 
 from jobs import keys
-from jobs.connection import RedisConnections, translated
+from jobs.connection import Node, RedisConnections, translated
 from jobs.errors import QueueUnavailable
 
 #: How long a blocking read lasts at the most, in milliseconds.
@@ -31,23 +31,62 @@ async def listen(
     connections: RedisConnections, model: str, shards: Sequence[int]
 ) -> AsyncIterator[Bell]:
     """Yield bells for ever; a `jobs` bell also after each reconnect, lest one was missed."""
-    namespace = connections.namespace
-    names = [f"{keys.shard_prefix(namespace, shard)}bell:{model}" for shard in shards]
     while True:
+        node = None
         try:
-            client = connections.dedicated()
-            async with contextlib.aclosing(client):
-                # Not `$`: it would skip what rings between two blocking reads.
-                with translated():
-                    bells = {name: await _newest(client, name) for name in names}
-                yield Bell("jobs", "")
-                while True:
-                    with translated():
-                        found = await client.xread(cast(Any, bells), block=_BLOCK_MS)
-                    for bell in _bells(found, bells):
-                        yield bell
+            nodes = await connections.by_node(shards)
+            if len(nodes) > 1:
+                source = _merged(connections, model, list(nodes.values()))
+            else:
+                [node] = nodes
+                source = _read(node, [_name(connections, shard, model) for shard in shards])
+            # Closed here, not by the garbage collector: it holds connections.
+            async with contextlib.aclosing(source) as bells:
+                async for bell in bells:
+                    yield bell
         except QueueUnavailable:
             await asyncio.sleep(_RECONNECT_S)
+            with contextlib.suppress(QueueUnavailable):
+                await connections.look_again(node)
+
+
+async def _merged(
+    connections: RedisConnections, model: str, groups: Sequence[Sequence[int]]
+) -> AsyncGenerator[Bell]:
+    """Yield the bells of shards on several nodes: one that is away silences no other."""
+    heard: asyncio.Queue[Bell] = asyncio.Queue(maxsize=64)
+
+    async def hear(shards: Sequence[int]) -> None:
+        async for bell in listen(connections, model, shards):
+            await heard.put(bell)
+
+    readers = [asyncio.create_task(hear(shards), name="bells") for shards in groups]
+    try:
+        while True:
+            yield await heard.get()
+    finally:
+        for reader in readers:
+            reader.cancel()
+        await asyncio.gather(*readers, return_exceptions=True)
+
+
+async def _read(node: Node, names: Sequence[str]) -> AsyncGenerator[Bell]:
+    """Yield the bells of one node until it fails."""
+    client = node.reader()
+    async with contextlib.aclosing(client):
+        # Not `$`: it would skip what rings between two blocking reads.
+        with translated():
+            bells = {name: await _newest(client, name) for name in names}
+        yield Bell("jobs", "")
+        while True:
+            with translated():
+                found = await client.xread(cast(Any, bells), block=_BLOCK_MS)
+            for bell in _bells(found, bells):
+                yield bell
+
+
+def _name(connections: RedisConnections, shard: int, model: str) -> str:
+    return f"{keys.shard_prefix(connections.namespace, shard)}bell:{model}"
 
 
 async def _newest(client: Redis, stream: str) -> str:

@@ -10,9 +10,9 @@ from typing import Any
 
 from redis import exceptions
 
-from jobs.errors import QueueUnavailable, WrongRedis
+from jobs.errors import QueueUnavailable
 from jobs.node import Limits, Node
-from jobs.redis_errors import NotSent
+from jobs.redis_errors import NotSent, WrongKind
 from jobs.redis_url import Target
 from jobs.topology import LOOK_S, PATIENCE_S, Looking
 
@@ -85,7 +85,7 @@ class Cluster:
                 async with asyncio.timeout(LOOK_S):
                     ranges = await node.calls.send(("CLUSTER", "SLOTS"))
             except exceptions.ResponseError as error:
-                raise WrongRedis(
+                raise WrongKind(
                     f"HEADRACE_REDIS_URL names a Cluster, but {node.address} answers: {error}. "
                     "For a single server write redis://host:port."
                 ) from error
@@ -120,7 +120,7 @@ class Cluster:
             await asyncio.sleep(_WATCH_S)
             try:
                 await self.refresh()
-            except (exceptions.RedisError, OSError, WrongRedis):
+            except (exceptions.RedisError, OSError):
                 # A call that needs a node says so itself.
                 continue
 

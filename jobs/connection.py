@@ -16,8 +16,9 @@ from jobs import keys
 from jobs.cluster import Cluster
 from jobs.errors import NotDurable, QueueFull, QueueUnavailable, WrongRedis
 from jobs.node import Commands, Limits, Node
+from jobs.record_format import check_format
 from jobs.redis_check import check_replicas, check_server
-from jobs.redis_errors import translated
+from jobs.redis_errors import WrongKind, translated
 from jobs.redis_url import Target, target_of
 from jobs.routing import Router
 from jobs.scripts import Script
@@ -238,20 +239,24 @@ class RedisConnections:
                     ratios.append(info["used_memory"] / limit)
         return max(ratios, default=None)
 
-    async def verify(self) -> list[str]:
+    async def verify(self, *, claim: bool = True) -> list[str]:
         """Check that each server can keep the promise; return what could not be checked.
 
-        Raises WrongRedis, whose detail names the setting to change, or QueueUnavailable.
+        With `claim`, an empty Redis is marked with the format of what will be written. Raises
+        WrongRedis, whose detail names the setting to change, or QueueUnavailable.
         """
-        topology = self._open.topology
+        topology, kind = self._open.topology, self._target.kind
+        warnings = []
         with translated():
-            if isinstance(topology, Sentinels):
-                await topology.check()
-            warnings = []
-            for node in await topology.masters():
-                warnings += await check_server(
-                    node, self._target.kind, self.durability, self.namespace
-                )
+            try:
+                if isinstance(topology, Sentinels):
+                    await topology.check()
+                nodes = await topology.masters()
+            except WrongKind as error:
+                raise WrongRedis(str(error)) from error
+            for node in nodes:
+                warnings += await check_server(node, kind, self.durability, self.namespace)
+            await check_format(self.client, self.namespace, claim=claim)
         return list(dict.fromkeys(warnings))
 
 

@@ -118,14 +118,8 @@ class JobQueue:
         args: list[Any] = [*self._options.policy, self._options.max_queue_depth, "", "", "", ""]
         for entry in entries:
             args += entry.args
-        return await self._idempotent(shard, args)
-
-    async def _idempotent(self, shard: int, args: list[Any]) -> list[list[bytes]]:
-        """Submit once, and once more after a lost reply: ids make the second call harmless."""
-        try:
-            answer: list[list[bytes]] = await self._connections.run(scripts.SUBMIT, shard, args)
-        except QueueUnavailable:
-            answer = await self._connections.run(scripts.SUBMIT, shard, args)
+        # After a lost reply it is sent once more: ids make the second call harmless.
+        answer: list[list[bytes]] = await self._connections.run(scripts.SUBMIT, shard, args)
         return answer
 
     async def submit_batch(
@@ -146,7 +140,7 @@ class JobQueue:
         args += [batch, digest, fingerprint, first.tenant]
         for entry in entries:
             args += entry.args
-        verdict, value = (await self._idempotent(shard, args))[0]
+        verdict, value = (await self._connections.run(scripts.SUBMIT, shard, args))[0]
         if verdict == b"ok":
             created = [
                 fresh(job, entry.id, int(value), batch)

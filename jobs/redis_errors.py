@@ -37,6 +37,10 @@ class NotSent(exceptions.ConnectionError):
         self.slow = slow
 
 
+class WrongKind(NotSent):
+    """The URL leads to a server of another kind than it says; the text says what to write."""
+
+
 class Fate(Enum):
     """What became of a command that ended in an error."""
 

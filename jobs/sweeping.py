@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from jobs import scripts
 from jobs.connection import RedisConnections
+from jobs.errors import QueueUnavailable
 from jobs.policy import QueueOptions
 
 #: Due jobs handled by one call: a page takes Redis some milliseconds.
@@ -21,10 +22,18 @@ async def sweep(
     """Do what is due on each shard, page by page; return model and version of what expired."""
     ended: list[tuple[str, str]] = []
     until = time.monotonic() + _LONGEST_S
+    failures = []
     for shard in shards:
-        more = True
-        while more:
-            expired, full = await connections.run(scripts.SWEEP, shard, [*options.policy, _PAGE])
-            ended += [(model.decode(), version.decode()) for model, version in expired]
-            more = bool(full) and time.monotonic() < until
+        try:
+            more = True
+            while more:
+                args = [*options.policy, _PAGE]
+                expired, full = await connections.run(scripts.SWEEP, shard, args)
+                ended += [(model.decode(), version.decode()) for model, version in expired]
+                more = bool(full) and time.monotonic() < until
+        except QueueUnavailable as error:
+            # The servers of other shards may be well.
+            failures.append(error)
+    if failures and len(failures) == len(shards):
+        raise failures[0]
     return ended

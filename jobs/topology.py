@@ -10,9 +10,8 @@ from typing import Any, Protocol, cast
 from redis import exceptions
 from redis.asyncio import ConnectionPool, Redis
 
-from jobs.errors import WrongRedis
 from jobs.node import Limits, Node
-from jobs.redis_errors import NotSent
+from jobs.redis_errors import NotSent, WrongKind
 from jobs.redis_url import Target
 
 #: For so long a call that may be repeated is tried again while another server takes over.
@@ -105,7 +104,7 @@ class Looking:
                 self._failure = None
                 try:
                     await self._look(suspect)
-                except (exceptions.RedisError, OSError, WrongRedis) as error:
+                except (exceptions.RedisError, OSError) as error:
                     self._failure = error
                 self._looked_at = time.monotonic()
             if self._failure is not None:
@@ -194,6 +193,8 @@ class Sentinels:
             for answered in asyncio.as_completed(asked):
                 try:
                     views.append(await answered)
+                except WrongKind:
+                    raise
                 except (exceptions.ConnectionError, exceptions.TimeoutError, OSError) as error:
                     silent.append(str(error) or "no answer in time")
                 if len(views) > len(asked) // 2:
@@ -209,7 +210,7 @@ class Sentinels:
             async with asyncio.timeout(LOOK_S):
                 found = cast(dict[str, Any], await sentinel.sentinel_masters())
         except exceptions.ResponseError as error:
-            raise WrongRedis(
+            raise WrongKind(
                 f"HEADRACE_REDIS_URL names Sentinels, but one answers: {error}. For a server "
                 "write redis://host:port."
             ) from error
@@ -217,11 +218,11 @@ class Sentinels:
         return found.get(self._target.master)
 
     async def check(self) -> None:
-        """Raise WrongRedis where the Sentinels answer and none knows the master."""
+        """Raise WrongKind where the Sentinels answer and none knows the master."""
         views, _ = await self._views()
         if views and not any(views):
             known = ", ".join(sorted(self.known)) or "none"
-            raise WrongRedis(
+            raise WrongKind(
                 f"No Sentinel of HEADRACE_REDIS_URL knows a master named {self._target.master!r}; "
                 f"they know: {known}."
             )
@@ -232,7 +233,7 @@ class Sentinels:
             await asyncio.sleep(_WATCH_S)
             try:
                 await self.refresh()
-            except (exceptions.RedisError, OSError, WrongRedis):
+            except (exceptions.RedisError, OSError):
                 # A call that needs a master says so itself.
                 continue
 

@@ -163,7 +163,12 @@ class Waiters:
         if message.startswith(_ID):
             await self._wake(message.decode().split(" "))
             return
-        for job in jobs_from_wake(message):
+        jobs = jobs_from_wake(message)
+        if self._connections.durability == "replicated":
+            # Published at once, and perhaps on no replica yet: a read waits until it is.
+            await self._wake([job.id for job in jobs])
+            return
+        for job in jobs:
             self._answer(job.id, job)
 
     async def _keep_looking(self) -> None:

@@ -11,6 +11,7 @@ from jobs import scripts
 from jobs.adoption import Adopted, Unbroken, adopt, adopted_from
 from jobs.bells import Bell, listen
 from jobs.connection import RedisConnections
+from jobs.errors import QueueUnavailable
 from jobs.ids import shard_of
 from jobs.policy import QueueOptions
 from jobs.states import Priority
@@ -154,14 +155,22 @@ class WorkerQueue:
         # Another shard first each time, so that none is served only from what others leave.
         self._turn += 1
         claimed: list[Claimed] = []
+        failures = []
         for step in range(len(self._shards)):
             shard = self._shards[(self._turn + step) % len(self._shards)]
             args = [self.life, self._model, self._version, count - len(claimed), *flags]
-            _, rows, expired = await self._run(scripts.CLAIM, shard, args)
+            try:
+                _, rows, expired = await self._run(scripts.CLAIM, shard, args)
+            except QueueUnavailable as error:
+                # What other shards gave is here and must be kept; their servers may be well.
+                failures.append(error)
+                continue
             self.expired += expired
             claimed += [_claimed(row) for row in rows]
             if len(claimed) >= count:
                 break
+        if len(failures) == len(self._shards):
+            raise failures[0]
         return claimed
 
     async def start(self, jobs: Sequence[Claimed]) -> dict[str, str]:
@@ -190,13 +199,27 @@ class WorkerQueue:
         items: Sequence[tuple[str, tuple[Any, ...]]],
         header: Sequence[Any],
     ) -> dict[str, str]:
+        groups = _by_shard(items)
+        args = {
+            shard: [self.life, *header, *(value for _, values in group for value in values)]
+            for shard, group in groups.items()
+        }
+        answers = await self._run_each(script, args)
         verdicts: dict[str, str] = {}
-        for shard, group in _by_shard(items).items():
-            args = [self.life, *header, *(value for _, values in group for value in values)]
-            answers = await self._run(script, shard, args)
-            for (identifier, _), verdict in zip(group, answers, strict=True):
+        for shard, group in groups.items():
+            for (identifier, _), verdict in zip(group, answers[shard], strict=True):
                 verdicts[identifier] = verdict.decode()
         return verdicts
+
+    async def _run_each(
+        self, script: scripts.Script, args: Mapping[int, Sequence[Any]]
+    ) -> dict[int, Any]:
+        """Run a script on every shard although one fails; raise what that one met afterwards."""
+        given = {shard: [*self._options.policy, *own] for shard, own in args.items()}
+        answers, failure = await self._connections.run_each(script, given)
+        if failure is not None:
+            raise failure
+        return answers
 
     async def beat(
         self, held: Iterable[str], *, state: str, reason: str = "", stats: Mapping[str, str]
@@ -209,10 +232,13 @@ class WorkerQueue:
         unheld: dict[str, str] = {}
         canceling: list[str] = []
         lost: set[str] = set()
-        for shard in self._shards:
-            ids = [identifier for identifier, _ in named.get(shard, [])]
-            args = [self.life, len(pairs) // 2, *pairs, *ids]
-            alive, owned, ending, gone = await self._run(scripts.BEAT, shard, args)
+        args = {
+            shard: [self.life, len(pairs) // 2, *pairs, *(i for i, _ in named.get(shard, []))]
+            for shard in self._shards
+        }
+        # A shard whose server is away must not cost this life its place in the others.
+        answers = await self._run_each(scripts.BEAT, args)
+        for alive, owned, ending, gone in answers.values():
             if not alive:
                 return BeatAnswer(buried=True)
             text = [item.decode() for item in owned]
