@@ -34,7 +34,8 @@ Each with its type, what it holds, who writes it, and how long it lives:
   Written by submit. Lives as the job or batch.
 - `counts:<model>` (hash): `queued` and `running` jobs. Written by every transition. Lives for
   ever, two numbers.
-- `stats:<model>` (hash): learned `seconds_per_job`. Written by beat. Lives for ever, one number.
+- `stats:<model>` (hash): learned `seconds_per_job` and `result_bytes`. Written by beat. Lives for
+  ever, two numbers.
 - `beats` (zset): a worker's life by the time (ms) of its last beat. Written by register, beat.
   Lives until it leaves or is buried.
 - `worker:<life>` (hash): what that worker is and how it does. Written by register, beat. Lives as
@@ -49,7 +50,8 @@ Each with its type, what it holds, who writes it, and how long it lives:
   number.
 
 Global keys hold no jobs: `cards` (hash, `<model>@<version>` -> card), `production` (hash, model ->
-version), `cards:rev` (counter), `keys` (hash, key id -> record), `keys:rev` (counter).
+version), `cards:rev` (counter), `keys` (hash, key id -> record), `keys:rev` (counter), `format`
+(the number of the format that all of this is written in).
 Channel: `wake:<process>` (jobs that ended).
 """
 
@@ -86,6 +88,11 @@ def access_keys(namespace: str) -> str:
 def access_keys_revision(namespace: str) -> str:
     """Return the counter that rises with every change of an API key."""
     return f"{namespace}:keys:rev"
+
+
+def record_format(namespace: str) -> str:
+    """Return the number of the format that everything is written in."""
+    return f"{namespace}:format"
 
 
 def wake_channel(namespace: str, process_id: str) -> str:
