@@ -1,65 +1,126 @@
-"""Whether a submit is let in: there must be room for its result, and time before its deadline."""
+"""Whether a submit is let in: there must be room for its result, and time before its deadline.
+
+How room is reckoned, and why so: docs/decisions/0007-room-to-end.md.
+"""
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
+import time
+from collections import deque
 from collections.abc import Sequence
 
 from api.load import LoadWatch
 from api.problems import DeadlineUnreachable
+from api.reserve import TAKEN, Left, left, owed, owed_by_job, worth_rewriting
 from jobs.connection import RedisConnections
 from jobs.errors import HeadraceError, QueueFull
 from jobs.job import NewJob
 from jobs.queue import JobQueue
+from jobs.room import RoomReader
 from jobs.states import Priority
 
-#: Above this share of `maxmemory` submits wait outside, so that accepted jobs can always end.
-MEMORY_LIMIT = 0.7
-
+#: What was let in so shortly before a reading may not have been in Redis then.
+_ON_ITS_WAY_S = 1.0
+#: Figures are read again once this share of the room they showed has been given away here: up to
+#: 16 processes together thus never give away more than there is, whatever rushes in.
+_SHARE = 1 / 16
+#: But not for each few jobs.
+_LEAST = 64 * 1024
+#: The log is asked to be rewritten no more often.
+_REWRITE_EVERY_S = 10.0
 #: The longest that a caller is told to stay away because of a full queue.
 _LONGEST_RETRY_S = 300.0
 
 
 class Admission:
-    """Judges submits by figures that a background task keeps fresh; no request waits for it."""
+    """Judges submits by figures that a background task keeps fresh.
+
+    A request waits for it only when very much was let in since the last reading.
+    """
 
     def __init__(self, connections: RedisConnections, queue: JobQueue, loads: LoadWatch) -> None:
-        self._connections = connections
         self._queue = queue
         self._loads = loads
-        self._memory: float | None = None
+        self._reader = RoomReader(connections)
+        self._left: list[Left] = []
+        #: (when, bytes, bytes owed) of what may not be in the last reading, and the sums.
+        self._given: deque[tuple[float, int, int]] = deque()
+        self._taken = self._promised = 0
+        #: Bytes let in since the last reading.
+        self._since = 0
+        self._refreshing: asyncio.Task[None] | None = None
+        self._rewrite_at = float("-inf")
 
     async def refresh(self) -> None:
-        """Read how full Redis is; raises QueueUnavailable."""
-        self._memory = await self._connections.memory_used_ratio()
+        """Read how full Redis is and let it make room; raises QueueUnavailable."""
+        began, self._since = time.monotonic(), 0
+        loads = await self._loads.refresh()
+        rooms = await self._reader.read()
+        self._left = [each for room in rooms for each in left(room, owed(loads))]
+        while self._given and self._given[0][0] < began - _ON_ITS_WAY_S:
+            _, taken, promised = self._given.popleft()
+            self._taken -= taken
+            self._promised -= promised
+        if began - self._rewrite_at > _REWRITE_EVERY_S and any(map(worth_rewriting, rooms)):
+            self._rewrite_at = began
+            await self._reader.rewrite()
 
-    @property
-    def has_room(self) -> bool:
-        """Whether Redis has memory for another job and its result."""
-        return self._memory is None or self._memory <= MEMORY_LIMIT
+    def no_room(self, taking: int = 0, promising: int = 0) -> str | None:
+        """Say what is short for a job that takes and will take so many bytes; None if nothing."""
+        taking += self._taken
+        promising += self._promised + taking
+        for each in self._left:
+            if each.bytes < (promising if each.owing else taking):
+                return each.why
+        return None
 
-    async def admit(self, job: NewJob, key: str | None, shards: Sequence[int]) -> None:
-        """Let a job in, or raise QueueFull or DeadlineUnreachable.
+    async def admit(self, jobs: Sequence[NewJob], key: str | None, shards: Sequence[int]) -> None:
+        """Let the jobs of a request in, or raise QueueFull or DeadlineUnreachable.
 
         A repeat of a request that was let in before is no new job, so it passes.
         """
-        refusal = self._refusal(job)
+        first = jobs[0]
+        taking = sum(TAKEN + each.size for each in jobs)
+        promising = len(jobs) * owed_by_job(self._loads.known(first.model))
+        await self._keep_fresh()
+        refusal = self._refusal(first, taking, promising)
         if refusal is None:
-            return
-        if key is None or not await self._queue.has_key(job.tenant, job.model, key, shards):
+            self._give(taking, promising)
+        elif key is None or not await self._queue.has_key(first.tenant, first.model, key, shards):
             raise refusal
 
     def say_when(self, full: QueueFull, model: str) -> None:
         """Let what the queue refused a submit with tell when to come back."""
         full.retry_after_s = full.retry_after_s or self._retry_after(model)
 
-    def _refusal(self, job: NewJob) -> HeadraceError | None:
-        if not self.has_room:
-            used = round((self._memory or 0) * 100)
-            return QueueFull(
-                f"Redis uses {used} % of its memory; jobs are taken up to "
-                f"{round(MEMORY_LIMIT * 100)} %, so that accepted ones can end.",
-                retry_after_s=self._retry_after(job.model),
-            )
+    async def _keep_fresh(self) -> None:
+        least = min((each.bytes for each in self._left), default=0.0)
+        if self._since <= max(_LEAST, least * _SHARE):
+            return
+        if self._refreshing is None:
+            self._refreshing = asyncio.create_task(self.refresh(), name="admission-refresh")
+            self._refreshing.add_done_callback(self._refreshed)
+        # A Redis that is away refuses the submit itself.
+        with contextlib.suppress(HeadraceError):
+            await asyncio.shield(self._refreshing)
+
+    def _refreshed(self, task: asyncio.Task[None]) -> None:
+        self._refreshing = None
+        if not task.cancelled():
+            # Marked as seen: the request that began it may have gone away meanwhile.
+            task.exception()
+
+    def _give(self, taking: int, promising: int) -> None:
+        self._given.append((time.monotonic(), taking, promising))
+        self._taken += taking
+        self._promised += promising
+        self._since += taking
+
+    def _refusal(self, job: NewJob, taking: int, promising: int) -> HeadraceError | None:
+        if short := self.no_room(taking, promising):
+            return QueueFull(short, retry_after_s=self._retry_after(job.model))
         # One of high priority overtakes most of the backlog: how much of it is not known here.
         if job.deadline_s is None or job.priority is Priority.HIGH:
             return None

@@ -182,7 +182,7 @@ async def opened(settings: ApiSettings, metrics: Metrics) -> AsyncIterator[Front
                 connections, options, model=model, versions=versions, shards=shards
             )
 
-        loads = LoadWatch(read)
+        loads = LoadWatch(read, cards.models)
         front = Front(
             settings=settings,
             connections=connections,
@@ -211,8 +211,7 @@ async def _background(front: Front) -> AsyncIterator[None]:
     actions = {
         "verify": front.verify,
         "sweep": front.sweep,
-        "loads": front.loads.refresh,
-        "memory": front.admission.refresh,
+        "room": front.admission.refresh,
     }
     tasks = [
         asyncio.create_task(_repeat(name, action), name=name) for name, action in actions.items()

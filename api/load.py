@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 
 from jobs.overview import ModelOverview
 
-#: A model nobody asked about for this long is not read any more.
+#: A model nobody asked about for this long, and that has no work, is read in turn with its like,
+#: so many at a time.
 _INTEREST_S = 60.0
+_IN_TURN = 8
 #: Older figures (Redis is away) are worse than none.
 _STALE_S = 5.0
 
@@ -20,8 +22,14 @@ CLEAR_WITHIN_S = 60.0
 class LoadWatch:
     """The overview of every model that requests are about."""
 
-    def __init__(self, read: Callable[[str], Awaitable[ModelOverview]]) -> None:
+    def __init__(
+        self,
+        read: Callable[[str], Awaitable[ModelOverview]],
+        models: Callable[[], Sequence[str]] = tuple,
+    ) -> None:
         self._read = read
+        self._models = models
+        self._turn = 0
         self._known: dict[str, tuple[float, ModelOverview]] = {}
         self._asked: dict[str, float] = {}
 
@@ -40,15 +48,27 @@ class LoadWatch:
         self._known[model] = (time.monotonic(), figures)
         return figures
 
-    async def refresh(self) -> None:
-        """Read every model that was asked about lately."""
-        now = time.monotonic()
-        for model, asked in list(self._asked.items()):
-            if now - asked > _INTEREST_S:
-                del self._asked[model]
-                self._known.pop(model, None)
-            else:
-                await self.now(model)
+    async def refresh(self) -> list[ModelOverview]:
+        """Read every model that was asked about lately or has work; return all that is known.
+
+        Raises QueueUnavailable.
+        """
+        since = time.monotonic() - _INTEREST_S
+        self._asked = {model: asked for model, asked in self._asked.items() if asked > since}
+        models = set(self._models())
+        self._known = {
+            model: found
+            for model, found in self._known.items()
+            if model in models or model in self._asked
+        }
+        busy = {model for model, (_, load) in self._known.items() if load.queued or load.running}
+        wanted = busy | self._asked.keys()
+        rest = sorted(models - wanted)
+        self._turn += _IN_TURN
+        start = self._turn % len(rest) if rest else 0
+        for model in [*sorted(wanted), *(rest[start:] + rest[:start])[:_IN_TURN]]:
+            await self.now(model)
+        return [load for _, load in self._known.values()]
 
 
 def seconds_until_started(load: ModelOverview | None, ahead: int) -> float | None:

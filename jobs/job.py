@@ -32,6 +32,11 @@ class NewJob(Struct, frozen=True, kw_only=True, gc=False):
     request_id: str | None = None
     webhook: bytes | None = None
 
+    @property
+    def size(self) -> int:
+        """How many bytes its payloads take."""
+        return len(self.input) + len(self.metadata or b"") + len(self.webhook or b"")
+
     def extra(self) -> bytes:
         """Return what is too long for the record, as one JSON object, or nothing."""
         members = []

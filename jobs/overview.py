@@ -38,6 +38,8 @@ class ModelOverview:
     seconds_per_job: float | None
     oldest_s: float
     workers: list[WorkerInfo]
+    #: The mean size of a result, None while no worker has told.
+    result_bytes: float | None = None
 
     @property
     def ready(self) -> int:
@@ -62,6 +64,7 @@ async def overview(
     """Read how a model does; raises QueueUnavailable."""
     queued = running = 0
     learned: list[float] = []
+    sizes: list[float] = []
     oldest: list[int] = []
     workers: dict[str, WorkerInfo] = {}
     for shard in shards:
@@ -70,13 +73,15 @@ async def overview(
         queued += max(0, row[0])
         running += max(0, row[1])
         learned += [float(row[2])] if row[2] else []
+        sizes += [float(row[5])] if row[5] else []
         oldest += [milliseconds_of(identifier.decode()) for identifier in row[3]]
         for flat in row[4]:
             info = _worker(fields_of(flat))
             workers[info.name] = info
     age = time.time() - min(oldest) / 1000 if oldest else 0.0
     each = sum(learned) / len(learned) if learned else None
-    return ModelOverview(queued, running, each, max(0.0, age), list(workers.values()))
+    size = sum(sizes) / len(sizes) if sizes else None
+    return ModelOverview(queued, running, each, max(0.0, age), list(workers.values()), size)
 
 
 def _worker(record: dict[str, str]) -> WorkerInfo:

@@ -95,6 +95,8 @@ class Beats:
         stats = {"device": station.device, "busy_ratio": f"{busy:.3f}"}
         if station.timing.seconds_per_job is not None:
             stats["seconds_per_job"] = f"{station.timing.seconds_per_job:.6g}"
+        if station.timing.result_bytes is not None:
+            stats["result_bytes"] = f"{station.timing.result_bytes:.0f}"
         return stats
 
     async def _reconcile(self, answer: BeatAnswer) -> None:

@@ -48,6 +48,8 @@ class Settler:
         holding = self._station.holding
         holding.move(held, Phase.SETTLING)
         holding.grow(held, len(outcome.payload))
+        if outcome.kind == "succeeded":
+            self._station.timing.stored(len(outcome.payload))
         return held, outcome, code
 
     async def _deliver(self, parcels: list[tuple[Held, Outcome, str]]) -> None:

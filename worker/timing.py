@@ -21,6 +21,9 @@ class Timing:
     #: time of a batch on the GPU, by the number of bits of its size
     batch_s: dict[int, float] = field(default_factory=dict)
     load_s: float | None = None
+    #: mean size of the results: what is kept free for each job that waits
+    result_bytes: float | None = None
+    _results: int = 0
     _last_end: float = 0.0
 
     def loaded(self, load_s: float) -> None:
@@ -38,6 +41,12 @@ class Timing:
         busy_s = max(run_s, now - max(self._last_end, fed_at))
         self._last_end = now
         self.seconds_per_job = smooth(self.seconds_per_job, busy_s / size)
+
+    def stored(self, size: int) -> None:
+        """Note the size of a result; about the last hundred decide."""
+        self._results = min(self._results + 1, 100)
+        old = self.result_bytes or 0.0
+        self.result_bytes = old + (size - old) / self._results
 
     def expected_s(self, size: int) -> float | None:
         """How long a batch of this size should take: as one of the nearest size known."""

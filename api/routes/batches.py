@@ -35,7 +35,7 @@ async def submit_batch(
     new = _new_jobs(request, parsed, entry, caller)
     _check_metadata(parsed, front.settings.max_body_bytes)
     front.require_verified()
-    await front.admission.admit(new[0], key, entry.shards)
+    await front.admission.admit(new, key, entry.shards)
     try:
         submitted = await front.queue.submit_batch(
             new,

@@ -65,8 +65,8 @@ async def _require_queue(front: Front) -> None:
         healthy = False
     if not healthy:
         raise QueueUnavailable("Redis does not answer, or takes no writes.")
-    if not front.admission.has_room:
-        raise QueueFull("Redis has no room for new jobs.")
+    if short := front.admission.no_room():
+        raise QueueFull(short)
 
 
 async def _ready_workers(front: Front, name: str) -> int:

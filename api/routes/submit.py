@@ -90,7 +90,7 @@ def _new_job(
 async def enter(front: Front, new: NewJob, entry: CardEntry, wait_s: float) -> Submitted:
     """Let a job in and store it, or say why not; count it when it is a new one."""
     front.require_verified()
-    await front.admission.admit(new, new.idempotency_key, entry.shards)
+    await front.admission.admit([new], new.idempotency_key, entry.shards)
     try:
         if wait_s > 0:
             submitted = await front.queue.submit_and_wait(

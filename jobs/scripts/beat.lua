@@ -8,8 +8,8 @@ if fields > 0 then
   redis.call('HSET', P .. 'worker:' .. life, unpack(ARGV, 10, 9 + 2 * fields))
   local model = redis.call('HGET', P .. 'worker:' .. life, 'model')
   for i = 10, 8 + 2 * fields, 2 do
-    if ARGV[i] == 'seconds_per_job' then
-      redis.call('HSET', P .. 'stats:' .. model, 'seconds_per_job', ARGV[i + 1])
+    if ARGV[i] == 'seconds_per_job' or ARGV[i] == 'result_bytes' then
+      redis.call('HSET', P .. 'stats:' .. model, ARGV[i], ARGV[i + 1])
     end
   end
 end

@@ -1,6 +1,6 @@
 -- overview: how a model does on this shard.
 -- ARGV: 8 model, 9 beat limit (ms). Answers {queued, running, seconds_per_job or '', oldest waiting
--- ids, workers}, a worker as its record with `life` and `beat_at`.
+-- ids, workers, result_bytes or ''}, a worker as its record with `life` and `beat_at`.
 local model, limit = ARGV[8], tonumber(ARGV[9])
 local counts = redis.call('HMGET', P .. 'counts:' .. model, 'queued', 'running')
 local workers, oldest, targets = {}, {}, {}
@@ -23,5 +23,6 @@ for i = 10, #ARGV do
     if first[1] then oldest[#oldest + 1] = first[1][2][2] end
   end
 end
-return {tonumber(counts[1] or 0), tonumber(counts[2] or 0),
-  redis.call('HGET', P .. 'stats:' .. model, 'seconds_per_job') or '', oldest, workers}
+local stats = redis.call('HMGET', P .. 'stats:' .. model, 'seconds_per_job', 'result_bytes')
+return {tonumber(counts[1] or 0), tonumber(counts[2] or 0), stats[1] or '', oldest, workers,
+  stats[2] or ''}

@@ -284,17 +284,3 @@ async def test_a_deadline_behind_the_backlog_is_unreachable(
     monkeypatch.setattr(api.app.front.loads, "known", lambda model: busy(100))
     repeat = await api.client.post(URL, json=body, headers=headers)
     assert repeat.json()["id"] == cold.json()["id"]
-
-
-async def test_without_room_for_results_submits_are_refused(
-    api: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    async def used() -> float:
-        return 0.71
-
-    monkeypatch.setattr(api.app.front.connections, "memory_used_ratio", used)
-    await api.app.front.admission.refresh()
-    answer = await api.client.post(URL, json={"input": {"text": "a"}})
-    assert (answer.status_code, answer.json()["code"]) == (503, "queue_full")
-    assert "71 %" in answer.json()["detail"]
-    assert (await api.client.get("/healthz")).status_code == 503

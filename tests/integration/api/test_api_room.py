@@ -1,0 +1,127 @@
+"""Submits are let in while there is room for them and their results, also between two readings."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from api.reserve import OWED, UNKNOWN_RESULT
+from jobs.errors import QueueUnavailable
+from jobs.room import Disk, Room, RoomReader
+
+URL = "/v1/models/echo/jobs"
+MIB = 1 << 20
+
+Show = Callable[..., list[Room]]
+
+
+@pytest.fixture
+def show(monkeypatch: pytest.MonkeyPatch) -> Show:
+    """Returns what `show(memory=…)` says is read from now on, and every reading appends to it."""
+
+    def show(**members: Any) -> list[Room]:
+        empty = {"memory": 0, "memory_limit": None, "live": 0, "log": 0}
+        room = Room(**{**empty, "rewriting": False, "disk": None, "write_failed": False, **members})
+        readings: list[Room] = []
+
+        async def read(self: RoomReader) -> list[Room]:
+            readings.append(room)
+            return [room]
+
+        monkeypatch.setattr(RoomReader, "read", read)
+        return readings
+
+    return show
+
+
+async def submit(api: Any, size: int = 1, key: str | None = None) -> Any:
+    headers = {} if key is None else {"idempotency-key": key}
+    return await api.client.post(URL, json={"input": {"text": "a" * size}}, headers=headers)
+
+
+@pytest.mark.parametrize(
+    ("room", "says"),
+    [
+        ({"memory": 71, "memory_limit": 100}, "71 %"),
+        ({"disk": Disk(size=100, free=14)}, "86 %"),
+        ({"memory": 60 * MIB, "memory_limit": 100 * MIB, "write_failed": True}, "write its log"),
+    ],
+)
+async def test_without_room_submits_are_refused_and_come_in_again_with_it(
+    api: Any, show: Show, room: dict[str, Any], says: str
+) -> None:
+    before = (await submit(api, key="k")).json()
+    show(**room)
+    await api.app.front.admission.refresh()
+    answer = await submit(api)
+    assert (answer.status_code, answer.json()["code"]) == (503, "queue_full")
+    assert says in answer.json()["detail"]
+    assert int(answer.headers["retry-after"]) >= 1
+    health = await api.client.get("/healthz")
+    assert (health.status_code, health.json()["code"]) == (503, "queue_full")
+    assert says in health.json()["detail"]
+    # A repeat takes no room.
+    assert (await submit(api, key="k")).json()["id"] == before["id"]
+    show(memory=1, memory_limit=10**9, disk=Disk(size=10**9, free=10**9))
+    await api.app.front.admission.refresh()
+    assert (await submit(api)).status_code == 202
+    assert (await api.client.get("/healthz")).status_code == 200
+
+
+async def test_what_rushes_in_between_two_readings_is_counted_here(api: Any, show: Show) -> None:
+    """Readings that do not move: as if all of it came within one second."""
+    readings = show(memory=60 * MIB, memory_limit=100 * MIB)
+    await api.app.front.admission.refresh()
+    answers = [await submit(api, 512 * 1024) for _ in range(30)]
+    codes = [answer.status_code for answer in answers]
+    # 10 MiB are left, so 19 or 20 of half a MiB go in, and those after them do not.
+    assert codes.count(202) in (19, 20)
+    assert codes == sorted(codes)
+    # It did look again by itself, since there was reason to.
+    assert len(readings) > 5
+
+
+async def test_a_batch_counts_as_all_its_jobs(api: Any, show: Show) -> None:
+    show(memory=69 * MIB, memory_limit=100 * MIB)
+    await api.app.front.admission.refresh()
+    body = {"inputs": [{"text": "a" * 1000}] * 800}
+    first, second = [await api.client.post(URL + "/batch", json=body) for _ in range(2)]
+    assert first.status_code in (202, 503)
+    assert second.status_code == 503
+    assert (await submit(api)).status_code in (202, 503)
+
+
+async def test_results_to_come_are_part_of_what_a_submit_takes(
+    api: Any, show: Show, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # What is in the queue is not counted a second time as being on its way.
+    monkeypatch.setattr("api.admission._ON_ITS_WAY_S", 0.0)
+    show(memory=50 * MIB, memory_limit=100 * MIB)
+    fit = 45 * MIB // (UNKNOWN_RESULT + OWED)
+    accepted = 0
+    while True:
+        await api.app.front.admission.refresh()
+        answer = await api.client.post(URL + "/batch", json={"inputs": [{"text": "a"}] * 500})
+        if answer.status_code != 202:
+            break
+        accepted += 500
+    assert fit - 600 < accepted <= fit
+    assert "expected to need" in answer.json()["detail"]
+
+
+async def test_a_redis_that_is_away_is_not_called_full(
+    api: Any, show: Show, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    show(memory=60 * MIB, memory_limit=100 * MIB)
+    await api.app.front.admission.refresh()
+
+    async def away(self: RoomReader) -> list[Room]:
+        await asyncio.sleep(0)
+        raise QueueUnavailable("Redis is away.")
+
+    monkeypatch.setattr(RoomReader, "read", away)
+    codes = {(await submit(api, 512 * 1024)).status_code for _ in range(5)}
+    assert codes == {202}
