@@ -82,7 +82,8 @@ while #rows < count and expired < 256 do
   for _, entry in ipairs(entries) do take(entry[2][2]) end
 end
 
--- An idle worker may take half of what another has claimed but not started.
+-- An idle worker may take half of what another has claimed but not started, and the last one: that
+-- other may be at a batch which takes far longer than expected, or asleep.
 if #rows == 0 and steal then
   for _, other in ipairs(redis.call('ZRANGE', P .. 'beats', 0, 63)) do
     local serves = redis.call('HMGET', P .. 'worker:' .. other, 'model', 'version')
@@ -92,7 +93,7 @@ if #rows == 0 and steal then
         local state = redis.call('HMGET', P .. 'job:' .. id, 'status', 'worker')
         if state[1] == 'queued' and state[2] == other then waiting[#waiting + 1] = id end
       end
-      for i = 1, math.min(count, math.floor(#waiting / 2)) do
+      for i = 1, math.min(count, math.ceil(#waiting / 2)) do
         redis.call('HDEL', P .. 'held:' .. other, waiting[i])
         take(waiting[i])
       end

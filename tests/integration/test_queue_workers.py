@@ -113,6 +113,16 @@ async def test_an_idle_worker_takes_half_of_what_another_has_not_started(rig: Ri
     assert sorted(verdicts.values()) == ["lost", "lost", "ok", "ok"]
 
 
+async def test_an_idle_worker_takes_also_the_last_that_another_has_not_started(rig: Rig) -> None:
+    busy, idle = await rig.worker("busy"), await rig.worker("idle")
+    for _ in range(2):
+        await rig.submit()
+    running, waiting = await busy.claim(2)
+    await busy.start([running])
+    assert [job.id for job in await idle.claim(8, start=True, steal=True)] == [waiting.id]
+    assert (await busy.start([waiting]))[waiting.id] == "lost"
+
+
 async def test_a_bell_rings_for_jobs_and_for_cancels(rig: Rig) -> None:
     worker = await rig.worker()
     bells = worker.listen()
