@@ -5,10 +5,12 @@ name, or a Cluster.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator, Mapping, Sequence
 from types import TracebackType
 from typing import Any, Self
 
+from redis import exceptions
 from redis.asyncio import Redis
 from redis.crc import key_slot
 
@@ -90,6 +92,9 @@ class RedisConnections:
         topology = _topology(self._target, self._limits)
         self._router = Router(topology)
         self._client = _Routed(self)
+        with contextlib.suppress(exceptions.RedisError, OSError):
+            # Known from the start, where it can be; a call that needs more finds out itself.
+            await topology.refresh()
         self._watch = asyncio.create_task(topology.watch(), name="redis-watch")
         return self
 

@@ -37,9 +37,8 @@ _CALLED = re.compile(r"redis\.call\('([A-Z]+)'|in_pieces\('([A-Z]+)'")
 #: or channel of ours where each command wants its first.
 _MAY = """
 local missing = {}
-for _, name in ipairs(ARGV) do
-  local first = KEYS[1]
-  if name == 'publish' or name == 'subscribe' then first = KEYS[1] .. 'wake' end
+for i = 2, #ARGV do
+  local name, first = ARGV[i], ARGV[1]
   local known, may = pcall(redis.acl_check_cmd, name, first, '1', '1', '1', '1')
   if not known then known, may = pcall(redis.acl_check_cmd, name) end
   if known and not may then missing[#missing + 1] = name end
@@ -98,7 +97,7 @@ async def check_server(node: Node, kind: str, durability: str, namespace: str) -
 
 async def _check_rights(node: Node, namespace: str) -> None:
     prefix = f"{namespace}:{{s000}}:"
-    missing = await node.calls.send(("EVAL", _MAY, 1, prefix, *needed_commands()))
+    missing = await node.calls.send(("EVAL", _MAY, 0, prefix, *needed_commands()))
     if missing:
         names = sorted(name.decode() for name in missing)
         raise WrongRedis(
