@@ -16,7 +16,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
@@ -25,13 +25,13 @@ import httpx
 from headrace.chaos.aftermath import books, erase, leftovers
 from headrace.chaos.client import Client
 from headrace.chaos.crew import RECOVERY_S, Supervisor, Victim, end, freeze
-from headrace.chaos.faults import Fault, Plan, schedule
+from headrace.chaos.faults import ALL, Fault, Menu, Plan, schedule
 from headrace.chaos.judge import judge
 from headrace.chaos.ledger import Ledger
 from headrace.chaos.process import Process, children, free_port, until
 from headrace.chaos.side_log import SideLog
 from headrace.chaos.stack import Api, Stack
-from headrace.chaos.traffic import MODEL, Traffic
+from headrace.chaos.traffic import EVERYTHING, MODEL, Mix, Traffic
 from headrace.chaos.verdict import Verdict
 from jobs.policy import QueueOptions
 
@@ -47,11 +47,13 @@ LONG_S = 180.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Size:
-    """How large a campaign is, and its seed."""
+    """How large a campaign is, its seed, and what happens in it."""
 
     jobs: int = 5_000
     faults: int = 100
     seed: int = 0
+    menu: Menu = field(default_factory=lambda: ALL)
+    mix: Mix = EVERYTHING
 
 
 class Campaign:
@@ -82,7 +84,7 @@ class Campaign:
             workers = [_Worker.start(stack, number) for number in range(WORKERS)]
             apis[0].ready(MODEL)
             client = Client(apis, self._ledger)
-            traffic = Traffic(client, size.seed, size.jobs, self._allowed)
+            traffic = Traffic(client, size.seed, size.jobs, size.mix, self._allowed)
             processes = {"redis": stack.redis}
             processes |= {f"api-{number}": api.process for number, api in enumerate(apis)}
             processes |= {f"worker-{number}": each.process for number, each in enumerate(workers)}
@@ -140,12 +142,13 @@ class Campaign:
         roles = {role: len(those) for role, those in victims.items()}
         # What is one unit meets one fault after the other; the units break side by side.
         work: defaultdict[str, list[tuple[Plan, Victim]]] = defaultdict(list)
-        for plan in schedule(self._size.seed, self._size.faults, roles, BEAT_LIMIT_S):
+        size = self._size
+        for plan in schedule(size.seed, size.faults, size.menu, roles, BEAT_LIMIT_S):
             victim = victims[plan.role][plan.which]
             work[victim.unit].append((plan, victim))
 
         def is_due(plan: Plan) -> bool:
-            return self._over or traffic.sent >= plan.number * self._size.jobs / self._size.faults
+            return self._over or traffic.sent >= plan.number * size.jobs / size.faults
 
         def strike_all(unit: str) -> None:
             try:
@@ -209,7 +212,8 @@ class _Worker:
 
     name: str
     process: Process
-    health: str
+    #: A client for each question would cost more than what it asks for.
+    health: httpx.Client
 
     @classmethod
     def start(cls, stack: Stack, number: int) -> _Worker:
@@ -217,7 +221,7 @@ class _Worker:
         name, port = f"worker-{number}", free_port()
         folder = str(stack.folder / name)
         process = stack.worker(data_dir=folder, worker_name=name, worker_port=str(port))
-        return cls(name, process, f"http://127.0.0.1:{port}/healthz")
+        return cls(name, process, httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=2))
 
     def victim(self, runs: SideLog, *, child: bool) -> Victim:
         """Its engine, or its feeder; both are caught in the middle of a run."""
@@ -228,6 +232,6 @@ class _Worker:
 
     def _ready(self) -> bool:
         try:
-            return httpx.get(self.health, timeout=2).status_code == 200
+            return self.health.get("/healthz").status_code == 200
         except httpx.TransportError:
             return False

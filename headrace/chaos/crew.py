@@ -49,7 +49,7 @@ class Victim:
             pid = self.pid()
             if pid is not None and self.busy():
                 return pid, True
-            time.sleep(0.002)
+            time.sleep(0.005)
         return pid, False
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
@@ -13,26 +13,54 @@ from typing import Any
 from headrace.chaos.client import Client, Refused
 
 MODEL = "chaos"
-#: the most jobs that are accepted and have no outcome yet: more would only make the end longer
-MOST_OPEN = 400
 #: seconds between two looks at jobs whose outcome nobody waits for
-LOOK_S = 0.3
+LOOK_S = 1.0
+#: seconds in which a job that must fail has failed
+FAIL_S = 120.0
 WAIT_S = 3
 
-#: what a job is for: how often it comes, and the states in which it may end
-KINDS: dict[str, tuple[int, tuple[str, ...]]] = {
-    "plain": (500, ("succeeded",)),
-    "batch": (40, ("succeeded",)),
-    "wait": (120, ("succeeded",)),
-    "cancel": (40, ("canceled", "succeeded")),
-    "deadline": (20, ("expired", "succeeded")),
-    "error": (10, ("failed",)),
-    "error_once": (20, ("succeeded",)),
-    "crash_once": (3, ("succeeded",)),
+#: what a job is for: the states in which it may end
+ENDS: dict[str, tuple[str, ...]] = {
+    "plain": ("succeeded",),
+    "batch": ("succeeded",),
+    "wait": ("succeeded",),
+    "cancel": ("canceled", "succeeded"),
+    "deadline": ("expired", "succeeded"),
+    "error": ("failed",),
+    "error_once": ("succeeded",),
+    "crash_once": ("succeeded",),
 }
 DOES = {"error": "raise", "error_once": "raise_once", "crash_once": "crash_once"}
-#: (share, shortest, longest): seconds that a job runs
-SECONDS = ((50, 0.0, 0.01), (35, 0.02, 0.06), (12, 0.08, 0.25), (3, 0.4, 0.9))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Mix:
+    """Which acts come how often, and how long jobs run."""
+
+    kinds: Mapping[str, int]
+    #: (share, shortest, longest), in seconds
+    seconds: Sequence[tuple[int, float, float]]
+    #: The most jobs that are accepted and have no outcome yet: more only make the end longer.
+    most_open: int
+
+
+#: Everything that a client can do, with jobs long enough to be caught running.
+EVERYTHING = Mix(
+    kinds={
+        "plain": 500,
+        "batch": 40,
+        "wait": 120,
+        "cancel": 40,
+        "deadline": 20,
+        "error": 10,
+        "error_once": 20,
+        "crash_once": 3,
+    },
+    seconds=((50, 0.0, 0.01), (35, 0.02, 0.06), (12, 0.08, 0.25), (3, 0.4, 0.9)),
+    most_open=400,
+)
+#: Many small jobs, for faults that have to meet submits.
+SUBMITS = Mix(kinds={"plain": 50, "batch": 10}, seconds=((1, 0.0, 0.002),), most_open=2_000)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,27 +75,27 @@ class Order:
 
     def about(self, given: dict[str, Any]) -> dict[str, Any]:
         """What the ledger is to know of a job, to judge its outcome."""
-        return {"n": given["n"], "do": given["do"], "kind": self.kind, "may": KINDS[self.kind][1]}
+        return {"n": given["n"], "do": given["do"], "kind": self.kind, "may": ENDS[self.kind]}
 
 
-def orders(seed: int, jobs: int) -> Iterator[Order]:
+def orders(seed: int, jobs: int, mix: Mix) -> Iterator[Order]:
     """Return the same acts for the same seed, so many that they make this number of jobs."""
     dice = random.Random(f"traffic-{seed}")
-    names, weights = list(KINDS), [share for share, _ in KINDS.values()]
+    names, weights = list(mix.kinds), list(mix.kinds.values())
     number = 0
     while number < jobs:
         kind = dice.choices(names, weights)[0]
         count = min(dice.randint(5, 25), jobs - number) if kind == "batch" else 1
         inputs = [
-            {"n": number + i, "seconds": _seconds(dice), "do": DOES.get(kind, "return")}
+            {"n": number + i, "seconds": _seconds(dice, mix), "do": DOES.get(kind, "return")}
             for i in range(count)
         ]
         yield Order(number=number, kind=kind, inputs=inputs, delay=dice.uniform(0, 0.5))
         number += count
 
 
-def _seconds(dice: random.Random) -> float:
-    _, least, most = dice.choices(SECONDS, [share for share, _, _ in SECONDS])[0]
+def _seconds(dice: random.Random, mix: Mix) -> float:
+    _, least, most = dice.choices(mix.seconds, [share for share, _, _ in mix.seconds])[0]
     return round(dice.uniform(least, most), 3)
 
 
@@ -81,6 +109,7 @@ class Traffic:
     client: Client
     seed: int
     jobs: int
+    mix: Mix
     allowed: Callable[[], float]
     failed: list[str] = field(default_factory=list)
     sent: int = 0
@@ -92,7 +121,7 @@ class Traffic:
         reader.start()
         try:
             with ThreadPoolExecutor(self.client.connections) as pool:
-                feed, lock = orders(self.seed, self.jobs), threading.Lock()
+                feed, lock = orders(self.seed, self.jobs, self.mix), threading.Lock()
                 acts = [pool.submit(self._serve, feed, lock) for _ in range(pool._max_workers)]
                 for act in acts:
                     act.result()
@@ -106,13 +135,16 @@ class Traffic:
                 order = next(feed, None)
                 if order is None:
                     return
-                while order.number >= self.allowed() or self.client.ledger.waiting > MOST_OPEN:
+                while order.number >= self.allowed() or self._full():
                     time.sleep(0.02)
                 self.sent = order.number + len(order.inputs)
             try:
                 getattr(self, f"_{order.kind}", self._plain)(order)
             except (Refused, TimeoutError) as error:
                 self.failed.append(f"{order.kind} {order.number}: {error}")
+
+    def _full(self) -> bool:
+        return self.client.ledger.waiting > self.mix.most_open
 
     def _plain(self, order: Order, **options: Any) -> dict[str, Any]:
         given = order.inputs[0]
@@ -166,7 +198,7 @@ class Traffic:
     def _error(self, order: Order) -> None:
         """Wait for the failure, then ask for another run, which fails as well."""
         job = self._plain(order)
-        end = time.monotonic() + 30
+        end = time.monotonic() + FAIL_S
         path = f"/v1/jobs/{job['id']}"
         while job["status"] != "failed" and time.monotonic() < end:
             answer = self.client.insist("GET", path, params={"wait": 2}, answer_s=7)
