@@ -165,7 +165,11 @@ async def opened(settings: ApiSettings, metrics: Metrics) -> AsyncIterator[Front
     async with contextlib.AsyncExitStack() as stack:
         connections = await stack.enter_async_context(
             RedisConnections(
-                settings.redis_url, namespace=settings.namespace, durability=settings.durability
+                settings.redis_url,
+                namespace=settings.namespace,
+                durability=settings.durability,
+                # A client is told to come back; to wait for a Redis that hangs helps nobody.
+                fail_fast=True,
             )
         )
         options = settings.queue_options()

@@ -60,7 +60,10 @@ def _serve_one(settings: WorkerSettings, manifest: Manifest) -> int:
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             clean = runner.run(serve(settings, manifest))
-    except* (AlreadyRunning, NameTaken, WrongRedis) as errors:
+    except* WrongRedis as errors:
+        _complain(errors.exceptions[0])
+        return EXIT_USAGE
+    except* (AlreadyRunning, NameTaken) as errors:
         _complain(errors.exceptions[0])
     except* Exception:  # the top of the process: whatever it was, it is one event of the log
         log.exception("worker_failed")

@@ -60,11 +60,9 @@ async def _require_queue(front: Front) -> None:
         raise QueueUnavailable("Redis has not been checked yet, or cannot keep the promise.")
     try:
         async with asyncio.timeout(_ANSWER_S):
-            healthy = await front.connections.healthy()
-    except TimeoutError:
-        healthy = False
-    if not healthy:
-        raise QueueUnavailable("Redis does not answer, or takes no writes.")
+            await front.connections.check()
+    except TimeoutError as error:
+        raise QueueUnavailable("Redis does not answer.", retry_after_s=2) from error
     if short := front.admission.no_room():
         raise QueueFull(short)
 

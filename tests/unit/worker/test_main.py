@@ -57,7 +57,7 @@ def test_a_second_worker_on_the_same_device_is_refused(model, capsys, tmp_path):
 
 def test_a_redis_that_is_no_redis_url_is_refused(model, capsys, monkeypatch):
     monkeypatch.setenv("HEADRACE_REDIS_URL", "http://127.0.0.1")
-    assert main([str(model)]) == 1
+    assert main([str(model)]) == 2
     assert "HEADRACE_REDIS_URL" in capsys.readouterr().err
 
 
