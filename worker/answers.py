@@ -5,7 +5,7 @@ from typing import Any
 
 from model_store.card import Card
 from telemetry import logs
-from worker.aftermath import Death, judge
+from worker.aftermath import Death, charged, judge
 from worker.card_publisher import CardPublisher
 from worker.holding import Batch, Phase
 from worker.progress import ProgressReporter
@@ -105,7 +105,7 @@ class Answers:
         after = judge(station.holding.jobs.values(), death)
         if after.unexplained:
             station.careful = max(station.careful, len(after.back))
-        self._settler.gave_up(after.ended)
+        self._settler.gave_up(after.ended, death.detail)
         self._returner.post(after.back, death.reason)
         station.changed.set()
         station.state_changed.set()
@@ -133,10 +133,27 @@ class Answers:
         station = self._station
         station.kernel_ran_at = station.heard_at = station.clock()
         station.careful = max(station.careful - len(frame.items), 0)
-        self._settler.ended(frame.items)
+        self._settler.ended(self._with_their_own_time(frame))
         if frame.last:
             self._batch_ended(frame)
         station.changed.set()
+
+    def _with_their_own_time(self, frame: Done) -> list[Item]:
+        """Items to settle: of several over their limit, none can be told to be the one that hung.
+
+        So a result that came is kept, and one that did not runs alone before it has timed out.
+        """
+        fed = self._station.holding.fed
+        late = [held for each in frame.items if (held := fed.get(each.feed)) and held.timed_out]
+        if not late or frame.batch_size == 1:
+            return frame.items
+        for held in late:
+            held.timed_out = False
+        unended = {each.feed for each in frame.items if each.output is None}
+        back = [held for held in late if held.feed in unended and held.phase is Phase.ON_GPU]
+        again = [charged(held, "timeout") for held in back]
+        self._returner.post(list(zip(back, again, strict=True)), "timeout")
+        return frame.items
 
     def _batch_ended(self, frame: Done) -> None:
         station = self._station

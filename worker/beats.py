@@ -10,12 +10,10 @@ from jobs.worker_queue import BeatAnswer, HandBack
 from telemetry import logs
 from worker.backoff import TRANSIENT, Backoff
 from worker.cancels import Cancels
-from worker.holding import AT_WORK, LEAVING, Phase
+from worker.holding import AT_WORK, LEAVING
 from worker.probing import readiness
 from worker.station import Station
-from worker.timing import rest_s
-from worker.watchdog import UNKNOWN_RELOAD_S
-from worker.wire import Drop
+from worker.wire import Cancel, Drop
 
 #: beats within one limit
 BEATS_PER_LIMIT = 5
@@ -105,7 +103,7 @@ class Beats:
         self._cancels.lost(answer.lost)
         # A claim whose answer was lost: nobody here has the input.
         unknown = [
-            HandBack(each, token)
+            HandBack(each, token, reason="lost_answer")
             for each, token in answer.owned_not_held
             if each not in station.holding.jobs
         ]
@@ -123,11 +121,9 @@ class Beats:
         holding = station.holding
         gone = [held for held in holding.jobs.values() if held.phase not in LEAVING]
         station.engine.send(Drop([held.feed for held in gone if held.phase not in AT_WORK]))
-        at_work = any(held.phase in AT_WORK for held in gone)
+        station.engine.send(Cancel([held.feed for held in gone if held.phase in AT_WORK]))
         for held in gone:
             holding.forget(held)
-        if at_work and self._dear():
-            station.engine.kill("buried")
 
     def _refuse_twin(self) -> None:
         """Nobody buries a worker whose beats go through, but one that registers its name."""
@@ -139,12 +135,3 @@ class Beats:
                     "Give each its own HEADRACE_WORKER_NAME."
                 )
             self._buried_at = now
-
-    def _dear(self) -> bool:
-        """Whether what runs on the GPU for nothing takes longer than another load."""
-        station = self._station
-        batch = station.holding.on_gpu
-        if batch is None or batch.began_at is None:
-            return station.holding.counts[Phase.STARTED] > 0
-        left_s = rest_s(batch.expected_s, station.clock() - batch.began_at)
-        return left_s >= (station.timing.load_s or UNKNOWN_RELOAD_S)

@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 
 from telemetry import logs
-from worker.backoff import TRANSIENT
+from worker.backoff import TRANSIENT, Backoff
 from worker.holding import AT_WORK, Phase
 from worker.returning import Returner
 from worker.settling import Settler
@@ -16,7 +16,7 @@ from worker.wire import Drop
 LOOK_EVERY_S = 0.02
 #: seconds an engine without work has to exit
 PARTING_S = 5.0
-#: seconds that results wait for a Redis that is away, at the least
+#: seconds that a Redis which is away is waited for with results in hand, at the least
 LEAST_SETTLE_S = 5.0
 
 log = logs.get("worker.drain")
@@ -43,10 +43,17 @@ class Drain:
         until = station.clock() + station.rules.drain_s
         log.info("draining", held=len(station.holding.jobs), drain_s=station.rules.drain_s)
         self._give_back_unstarted()
-        await self._let_end(until)
-        await station.engine.stop(0.0 if self.hurried else PARTING_S)
+        if not await self._ended_in_time(until):
+            station.engine.kill("drain")
+        # In this order, so that no other engine is loaded after the one that was killed.
+        await station.engine.stop(self._parting_s())
+        await self._accounted_for()
         self._returner.uncharged(list(station.holding.jobs.values()), "drain")
-        return await self._store(until) and await self._leave()
+        return await self._store(until) and await self._leave(until)
+
+    def _parting_s(self) -> float:
+        # An engine that is being loaded has nothing to finish, and may not listen.
+        return 0.0 if self.hurried or not self._station.engine.ready else PARTING_S
 
     def _give_back_unstarted(self) -> None:
         station = self._station
@@ -54,14 +61,24 @@ class Drain:
         station.engine.send(Drop([held.feed for held in unstarted]))
         self._returner.uncharged(unstarted, "drain")
 
-    async def _let_end(self, until: float) -> None:
+    async def _ended_in_time(self, until: float) -> bool:
+        """Wait for what runs; False as soon as it is known not to end before the drain must."""
         station = self._station
         while station.holding.count(Phase.STARTING, *AT_WORK):
             self._give_back_unstarted_late()
-            left_s = until - station.clock()
-            if self.hurried or left_s <= 0 or self._rest_s() > left_s:
-                station.engine.kill("drain")
+            left_s, rest_s = until - station.clock(), self._rest_s()
+            if self.hurried or left_s <= 0 or rest_s > left_s:
+                log.info("batch_cut_short", rest_s=round(rest_s, 3), left_s=round(left_s, 3))
+                return False
             await asyncio.sleep(LOOK_EVERY_S)
+        return True
+
+    async def _accounted_for(self) -> None:
+        """Wait until all that the dead engine has said is heard, and what it ran is judged."""
+        station = self._station
+        while station.holding.count(Phase.STARTING, *AT_WORK):
+            station.changed.clear()
+            await station.changed.wait()
 
     def _give_back_unstarted_late(self) -> None:
         """A claim may have been on its way when the worker went quiet."""
@@ -75,22 +92,36 @@ class Drain:
         return rest_s(batch.expected_s, self._station.clock() - batch.began_at)
 
     async def _store(self, until: float) -> bool:
-        station = self._station
-        left_s = max(until - station.clock(), LEAST_SETTLE_S)
         try:
-            async with asyncio.timeout(left_s):
+            async with asyncio.timeout(self._patience_s(until)):
                 await self._settler.delivery.emptied()
                 await self._returner.delivery.emptied()
         except TimeoutError:
             # Others adopt the jobs once this worker's beats have stopped, and run them again.
-            log.error("results_not_stored", count=len(station.holding.jobs))  # noqa: TRY400
+            log.error("results_not_stored", count=len(self._station.holding.jobs))  # noqa: TRY400
             return False
         return True
 
-    async def _leave(self) -> bool:
-        self._station.left = True
-        with contextlib.suppress(*TRANSIENT):
-            await self._station.queue.leave()
-            log.info("worker_left")
-            return True
+    async def _leave(self, until: float) -> bool:
+        station = self._station
+        station.left = True
+        backoff = Backoff(0.05, 1.0)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(self._patience_s(until)):
+                while True:
+                    try:
+                        await station.queue.leave()
+                    except TRANSIENT as error:
+                        if not station.registered:
+                            # It was never there, or was buried: nothing is left behind.
+                            return True
+                        if backoff.failures == 0:
+                            log.warning("leave_delayed", why=error.detail)
+                        await asyncio.sleep(backoff.next_s())
+                    else:
+                        log.info("worker_left")
+                        return True
         return False
+
+    def _patience_s(self, until: float) -> float:
+        return max(until - self._station.clock(), LEAST_SETTLE_S)

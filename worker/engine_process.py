@@ -10,10 +10,13 @@ from collections.abc import Callable, Sequence
 
 from telemetry import logs
 from worker.channel import BrokenStream, FeederChannel
+from worker.stacks import StackFile
 from worker.wire import ToEngine, ToFeeder
 
-#: seconds between the order to dump stacks and the kill
-DUMP_S = 0.1
+#: seconds that an engine has to write down its stacks before it is killed, and between two looks
+#: at what it has written: it is done when there is no more than the last time
+DUMP_S = 0.3
+DUMP_LOOK_S = 0.02
 #: seconds an engine has to exit after it hung up, and its stream to end after it exited
 PARTING_S = 2.0
 #: seconds after SIGKILL when a process counts as gone although the kernel keeps it: it is stuck
@@ -28,9 +31,13 @@ log = logs.get("worker.engine_process")
 class EngineProcess:
     """The child and the channel to it."""
 
-    def __init__(self, process: asyncio.subprocess.Process, channel: FeederChannel) -> None:
+    def __init__(
+        self, process: asyncio.subprocess.Process, channel: FeederChannel, stacks: StackFile
+    ) -> None:
         self._process = process
         self._channel = channel
+        #: open until `listen` has ended and who called it has read them
+        self.stacks = stacks
         self._exited = asyncio.ensure_future(process.wait())
         self._killing: asyncio.Task[None] | None = None
         #: why the feeder killed it; None while it did not
@@ -40,22 +47,26 @@ class EngineProcess:
     async def spawn(cls, command: Sequence[str] = ENGINE_COMMAND) -> "EngineProcess":
         """Start the child with one end of a new socketpair."""
         ours, theirs = socket.socketpair()
+        stacks = StackFile()
         with theirs:
             try:
                 # A session of its own: Ctrl-C on the terminal is for the feeder, which drains,
                 # and the group can be killed with all that the model may have forked.
                 process = await asyncio.create_subprocess_exec(
                     *command,
+                    "--stacks",
+                    str(stacks.fileno()),
                     "--fd",
                     str(theirs.fileno()),
-                    pass_fds=(theirs.fileno(),),
+                    pass_fds=(theirs.fileno(), stacks.fileno()),
                     stdin=asyncio.subprocess.DEVNULL,
                     start_new_session=True,
                 )
             except BaseException:
                 ours.close()
+                stacks.close()
                 raise
-        return cls(process, await FeederChannel.open(ours))
+        return cls(process, await FeederChannel.open(ours), stacks)
 
     @property
     def pid(self) -> int:
@@ -93,14 +104,20 @@ class EngineProcess:
             self.kill("broken_stream")
 
     def kill(self, reason: str) -> None:
-        """Dump the stacks of all its threads to the log, then end it; again is fine."""
+        """Have it write down the stacks of all its threads, then end it; again is fine."""
         if self.killed_for is None:
             self.killed_for = reason
             self._killing = asyncio.ensure_future(self._kill())
 
     async def _kill(self) -> None:
+        self.stacks.expect()
         self._signal(signal.SIGUSR1)
-        await asyncio.wait({self._exited}, timeout=DUMP_S)
+        seen = 0
+        for _ in range(int(DUMP_S / DUMP_LOOK_S)):
+            await asyncio.wait({self._exited}, timeout=DUMP_LOOK_S)
+            before, seen = seen, self.stacks.size
+            if self._exited.done() or 0 < seen == before:
+                break
         self._signal(signal.SIGKILL)
 
     def _signal(self, number: signal.Signals) -> None:

@@ -16,13 +16,15 @@ class Returner:
 
     def __init__(self, station: Station) -> None:
         self._station = station
-        self.delivery: Delivery[tuple[Held, HandBack, str]] = Delivery("hand_back", self._deliver)
+        self.delivery: Delivery[tuple[Held, HandBack, str]] = Delivery(
+            "hand_back", self._deliver, lambda each: len(each[1].detail)
+        )
 
     def uncharged(self, jobs: Iterable[Held], reason: str) -> None:
         """Hand back jobs that are blamed for nothing."""
         self.post(
             [
-                (held, HandBack(held.id, held.job.token))
+                (held, HandBack(held.id, held.job.token, reason=reason))
                 for held in jobs
                 if held.phase not in LEAVING
             ],

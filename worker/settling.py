@@ -37,14 +37,19 @@ class Settler:
                 parcels.append(self._parcel(held, item.output, item.error))
         self.delivery.post(parcels)
 
-    def gave_up(self, jobs: Sequence[Held]) -> None:
+    def gave_up(self, jobs: Sequence[Held], stacks: str = "") -> None:
         """Record jobs whose engine was killed for their sake."""
-        self.delivery.post([self._parcel(held, None, None) for held in jobs])
+        self.delivery.post([self._parcel(held, None, None, stacks) for held in jobs])
 
     def _parcel(
-        self, held: Held, output: bytes | None, error: dict[str, object] | None
+        self,
+        held: Held,
+        output: bytes | None,
+        error: dict[str, object] | None,
+        stacks: str = "",
     ) -> tuple[Held, Outcome, str]:
-        outcome, code = outcome_of(held, output, error, self._station.rules, self._station.limits)
+        station = self._station
+        outcome, code = outcome_of(held, output, error, station.rules, station.limits, stacks)
         holding = self._station.holding
         holding.move(held, Phase.SETTLING)
         holding.grow(held, len(outcome.payload))

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 from telemetry import logs
 from worker import ladder
-from worker.holding import AT_WORK, Held, Phase
+from worker.holding import AT_WORK, LEAVING, Held, Phase
 from worker.station import Station
 from worker.timing import rest_s
 from worker.wire import Cancel
@@ -50,6 +50,8 @@ class Watchdog:
                 culprits.append(held)
         if culprits:
             self._kill(culprits, now)
+        elif self._abandoned(now):
+            station.engine.kill("buried")
         elif self._stalled(now):
             station.engine.kill("stalled")
 
@@ -107,6 +109,17 @@ class Watchdog:
         reason = "timeout" if any(held.timed_out for held in culprits) else "cancel"
         log.warning("batch_killed", reason=reason, job_ids=[held.id for held in culprits])
         self._station.engine.kill(reason)
+
+    def _abandoned(self, now: float) -> bool:
+        """Others have what is on the GPU, and waiting for its end costs more than a load."""
+        station = self._station
+        batch = station.holding.on_gpu
+        if batch is None or batch.began_at is None:
+            return False
+        if any(station.holding.of(batch.feeds, *AT_WORK, *LEAVING)):
+            return False
+        left_s = rest_s(batch.expected_s, now - batch.began_at)
+        return left_s >= (station.timing.load_s or UNKNOWN_RELOAD_S)
 
     def _stalled(self, now: float) -> bool:
         """Jobs are at the engine, none runs, none waits for Redis, and it says nothing of any."""

@@ -55,6 +55,8 @@ class Load(Frame, frozen=True):
     shards: list[int] = msgspec.field(default_factory=list)
     log_format: str = "auto"
     worker: str = ""
+    #: the device has to prove that it computes before the weights are loaded
+    self_test: bool = False
 
 
 class Jobs(Frame, frozen=True):
@@ -100,6 +102,16 @@ class Described(Frame, frozen=True):
     """What the model says of itself before its weights are there."""
 
     card: bytes
+
+
+class Testing(Frame, frozen=True):
+    """The self-test of the device begins."""
+
+
+class Tested(Frame, frozen=True):
+    """It has ended: why it failed, empty when it passed; exit 71 follows a failure."""
+
+    failure: str
 
 
 class Loaded(Frame, frozen=True):
@@ -198,6 +210,8 @@ class Fatal(Frame, frozen=True):
 ToEngine = Load | Jobs | Go | Drop | Cancel | Probe | Stop
 ToFeeder = (
     Described
+    | Testing
+    | Tested
     | Loaded
     | LoadFailed
     | Formed
@@ -215,4 +229,5 @@ ToFeeder = (
 #: exit codes of the engine
 EXIT_STOPPED = 0
 EXIT_FATAL = 70
+EXIT_SELF_TEST = 71
 EXIT_LOAD_FAILED = 72

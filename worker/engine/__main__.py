@@ -1,4 +1,8 @@
-"""`python -P -m worker.engine --fd N`: started by the feeder, N is its end of a socketpair."""
+"""`python -P -m worker.engine --fd N --stacks M`: started by the feeder.
+
+N is its end of a socketpair, M where the stacks of its threads are written: on SIGUSR1, and when
+native code crashes.
+"""
 
 import argparse
 import os
@@ -12,11 +16,12 @@ def main() -> None:
     """Serve one model on one device until the feeder says stop or is gone."""
     parser = argparse.ArgumentParser(prog="python -m worker.engine")
     parser.add_argument("--fd", type=int, required=True)
-    descriptor = parser.parse_args().fd
+    parser.add_argument("--stacks", type=int, default=2)
+    given = parser.parse_args()
     # A process that the author's code starts must not keep the line open after our end.
-    os.set_inheritable(descriptor, False)
-    settle_in()
-    leave(serve(socket.socket(fileno=descriptor)))
+    os.set_inheritable(given.fd, False)
+    settle_in(given.stacks)
+    leave(serve(socket.socket(fileno=given.fd)))
 
 
 if __name__ == "__main__":

@@ -11,12 +11,12 @@ PR_SET_PDEATHSIG = 1
 SWITCH_INTERVAL_S = 0.001
 
 
-def settle_in() -> None:
-    """Call once, before the author's code is imported."""
+def settle_in(stacks: int) -> None:
+    """Call once, before the author's code is imported; stacks go to this descriptor."""
     _die_with_parent()
     _leave_signals_to_parent()
     _print_to_stderr()
-    _dump_on_request()
+    _dump_stacks(stacks)
     sys.setswitchinterval(SWITCH_INTERVAL_S)
 
 
@@ -48,8 +48,9 @@ def _print_to_stderr() -> None:
     sys.stdout = sys.stderr
 
 
-def _dump_on_request() -> None:
-    # A copy: the author's code may close or redirect standard error.
-    stream = os.fdopen(os.dup(2), "w", buffering=1)
-    faulthandler.enable(stream)
-    faulthandler.register(signal.SIGUSR1, stream, all_threads=True)
+def _dump_stacks(descriptor: int) -> None:
+    # A copy, which no process that the author's code starts inherits: it may be standard error,
+    # which that code may close or redirect.
+    copy = os.dup(descriptor)
+    faulthandler.enable(copy, all_threads=True)
+    faulthandler.register(signal.SIGUSR1, copy, all_threads=True)

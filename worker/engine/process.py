@@ -27,11 +27,13 @@ from worker.engine.memory import SafeSizes
 from worker.engine.outbox import Outbox
 from worker.engine.prepare import Preparer
 from worker.engine.runner import Runner
+from worker.engine.self_test import DeviceFailed, self_test
 from worker.engine.timing import BatchTime
 from worker.engine.warmup import WarmUp
 from worker.wire import (
     EXIT_FATAL,
     EXIT_LOAD_FAILED,
+    EXIT_SELF_TEST,
     EXIT_STOPPED,
     Described,
     Fatal,
@@ -39,6 +41,8 @@ from worker.wire import (
     Loaded,
     LoadFailed,
     Stop,
+    Tested,
+    Testing,
     ToEngine,
 )
 
@@ -122,6 +126,9 @@ def serve(end: socket.socket) -> int:
         log.error("model_not_loaded", detail=error.detail)  # noqa: TRY400 - its sentence says all
         line.outbox.send(LoadFailed(error.code, error.detail))
         return EXIT_LOAD_FAILED
+    except DeviceFailed as error:
+        log.error("self_test_failed", detail=str(error))  # noqa: TRY400 - its sentence says all
+        return EXIT_SELF_TEST
     except BaseException as error:
         line.lost(error)
         raise
@@ -175,6 +182,8 @@ def _load(load: Load, outbox: Outbox) -> tuple[LoadedModel, LoadContext]:
     except devices.DeviceNotThere as error:
         raise ModelFolderError(str(error)) from error
     devices.apply_threads(load.threads)
+    if load.self_test:
+        _test(device, outbox)
     weights = Path(load.weights) if load.weights else model.manifest.path
     context = LoadContext(device, weights, load.settings)
     try:
@@ -184,6 +193,17 @@ def _load(load: Load, outbox: Outbox) -> tuple[LoadedModel, LoadContext]:
         raise model.explain(error, "load") from error
     devices.apply_threads(load.threads)
     return replace(model, limits=model.limits_now()), context
+
+
+def _test(device: str, outbox: Outbox) -> None:
+    outbox.send(Testing())
+    try:
+        self_test(device)
+    except DeviceFailed as error:
+        outbox.send(Tested(str(error)))
+        raise
+    outbox.send(Tested(""))
+    log.info("self_test_passed", device=device)
 
 
 def _batcher_of(limits: Limits, sizes: SafeSizes, time: BatchTime) -> Batcher:

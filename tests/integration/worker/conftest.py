@@ -41,16 +41,16 @@ def pytest_asyncio_loop_factories(config: object, item: object) -> dict[str, Any
     return {"uvloop": uvloop.new_event_loop}
 
 
-async def until(ask: Callable[[], Any], what: str = "") -> Any:
+async def until(ask: Callable[[], Any], what: str = "", seconds: float = PATIENCE_S) -> Any:
     """Ask until the answer is true."""
-    end = time.monotonic() + PATIENCE_S
+    end = time.monotonic() + seconds
     while True:
         answer = ask()
         if isinstance(answer, Awaitable):
             answer = await answer
         if answer:
             return answer
-        assert time.monotonic() < end, f"not within {PATIENCE_S} s: {what}"
+        assert time.monotonic() < end, f"not within {seconds} s: {what}"
         await asyncio.sleep(0.01)
 
 

@@ -15,14 +15,18 @@ import pytest
 
 from worker.aftermath import Death
 from worker.engine_handle import EngineHandle, EngineState
+from worker.engine_process import DUMP_S
+from worker.stacks import MOST_BYTES
 from worker.wire import Load, Loaded, Probe, ProbeOk, ToFeeder
 
 PREAMBLE = """
-import os, signal, socket, sys, time
+import faulthandler, os, signal, socket, sys, time
 import msgspec
 from worker.channel import EngineChannel
 from worker.wire import *
-signal.signal(signal.SIGUSR1, lambda *_: print("stacks", file=sys.stderr, flush=True))
+stacks = int(sys.argv[sys.argv.index("--stacks") + 1])
+faulthandler.enable(stacks)
+faulthandler.register(signal.SIGUSR1, stacks)
 channel = EngineChannel(socket.socket(fileno=int(sys.argv[-1])))
 (load,) = channel.receive()
 loaded = Loaded(b"{}", 0.1, 0, "cpu", 1, 0, 300, 5)
@@ -106,15 +110,54 @@ async def test_a_killed_engine_is_followed_by_another_at_once(child):
         assert handle.life == 2
 
 
-async def test_an_ordered_kill_dumps_the_stacks_and_is_named(child, capfd):
+async def test_an_ordered_kill_is_named_and_leaves_the_stacks(child):
     async with alive(child(ECHO)) as (handle, listener):
         await until(lambda: handle.ready)
         handle.kill("cancel")
         handle.kill("timeout")
         assert not handle.ready
         await until(lambda: listener.loads == 2)
-        assert listener.deaths == [Death("cancel", ordered=True, exit_code=-9, served=True)]
-    assert "stacks" in capfd.readouterr().err
+        (death,) = listener.deaths
+        told = (death.reason, death.ordered, death.exit_code, death.served)
+        assert told == ("cancel", True, -9, True)
+        assert "channel.py" in death.detail
+
+
+async def test_a_crash_of_native_code_leaves_its_stack(child):
+    script = """
+    def deep():
+        import ctypes
+        ctypes.string_at(0)
+    channel.send([loaded])
+    deep()
+    """
+    async with alive(child(script)) as (_, listener):
+        await until(lambda: listener.deaths)
+    (death,) = listener.deaths[:1]
+    assert (death.reason, death.ordered) == ("sigsegv", False)
+    assert death.detail.startswith("Fatal Python error: Segmentation fault")
+    assert "in deep" in death.detail
+
+
+STUCK = {
+    "stopped": "os.kill(os.getpid(), signal.SIGSTOP)",
+    "deaf": "faulthandler.unregister(10)\nsignal.signal(10, signal.SIG_IGN)",
+    "writing": "while True: os.write(stacks, b'x' * 100)",
+}
+
+
+@pytest.mark.parametrize("how", STUCK)
+async def test_no_engine_delays_its_kill_by_more_than_the_time_for_its_stacks(child, how):
+    script = f"channel.send([loaded])\n{STUCK[how]}\ntime.sleep(60)"
+    async with alive(child(script)) as (handle, listener):
+        await until(lambda: handle.ready)
+        await asyncio.sleep(0.1)
+        loop = asyncio.get_running_loop()
+        began = loop.time()
+        handle.kill("hung")
+        await until(lambda: listener.deaths)
+        assert loop.time() - began < DUMP_S + 1.0
+        assert len(listener.deaths[0].detail) <= MOST_BYTES
 
 
 async def test_what_an_engine_said_just_before_its_death_is_heard(child):
@@ -144,7 +187,7 @@ async def test_an_engine_that_dies_while_it_loads_is_failed_too(child):
     async with alive(child("os.kill(os.getpid(), signal.SIGKILL)")) as (handle, listener):
         await until(lambda: listener.deaths)
         assert handle.state is EngineState.FAILED
-        assert "sigkill" in handle.reason
+        assert handle.reason == "the engine ended while it loaded the model: sigkill"
 
 
 async def test_a_fatal_error_is_named(child):
@@ -155,7 +198,10 @@ async def test_a_fatal_error_is_named(child):
     """
     async with alive(child(script)) as (_, listener):
         await until(lambda: listener.deaths)
-        assert listener.deaths[0].reason == "fatal"
+        assert (listener.deaths[0].reason, listener.deaths[0].detail) == (
+            "fatal",
+            "illegal address",
+        )
 
 
 async def test_an_engine_that_hangs_up_or_talks_nonsense_is_killed(child, monkeypatch):
@@ -211,3 +257,35 @@ async def test_frames_for_an_engine_that_is_gone_are_let_go_until_its_death_is_t
             handle.send(Probe(1))
             await asyncio.sleep(0)
         assert listener.deaths
+
+
+@pytest.mark.parametrize(
+    ("test", "why"),
+    [
+        ("channel.send([Tested('7 numbers wrong')]); sys.exit(EXIT_SELF_TEST)", "7 numbers wrong"),
+        ("time.sleep(60)", "did not end within 0.5 s"),
+        ("os.abort()", "ended in it"),
+    ],
+)
+async def test_after_two_deaths_the_device_is_tested_until_it_passes(
+    child, tmp_path, monkeypatch, test, why
+):
+    monkeypatch.setattr("worker.engine_handle.TEST_LIMIT_S", 0.5)
+    script = f"""
+    if load.self_test:
+        channel.send([Testing()])
+        if not os.path.exists({str(tmp_path / "well")!r}):
+            {test}
+        channel.send([Tested("")])
+    {ECHO.strip().replace(chr(10), chr(10) + "    ")}
+    """
+    async with alive(child(script)) as (handle, listener):
+        for life in (1, 2):
+            await until(lambda life=life: handle.ready and handle.life == life)
+            os.kill(handle.pid, signal.SIGSEGV)
+        await until(lambda: len(listener.deaths) == 4)
+        assert (handle.state, listener.loads) == (EngineState.FAILED, 2)
+        assert handle.reason.startswith("the device failed its self-test: ")
+        assert why in handle.reason
+        (tmp_path / "well").touch()
+        await until(lambda: handle.ready)

@@ -18,6 +18,7 @@ from worker.progress import ProgressReporter
 from worker.returning import Returner
 from worker.settling import Settler
 from worker.starting import Starter
+from worker.watchdog import Watchdog
 from worker.wire import (
     Began,
     Cancel,
@@ -95,6 +96,24 @@ async def test_a_formed_batch_may_run_once_redis_says_that_it_runs(station, part
     assert not station.holding.jobs
     assert station.holding.on_gpu is None
     assert station.timing.expected_s(2) == 0.1
+
+
+@pytest.mark.parametrize("size", [2, 1])
+async def test_over_its_limit_in_a_crowd_a_job_s_result_counts_and_none_runs_it_alone(
+    station, parts, run, size
+):
+    run("a", "b")
+    for held in station.holding.jobs.values():
+        held.timed_out = True
+    error = {"code": "canceled", "detail": "", "retryable": True}
+    items = [Item(1, b"1", None, 9.0), Item(2, None, error, 9.0)]
+    parts.answers.heard([Done(1, items, size, 9.0, True)])
+    await parts.settled()
+    if size > 1:
+        assert station.queue.asked("settle") == [[("a", "succeeded")]]
+        assert station.queue.asked("hand_back") == [[("b", True)]]
+    else:
+        assert station.queue.asked("settle") == [[("a", "timed_out"), ("b", "timed_out")]]
 
 
 @pytest.mark.parametrize("verdict", ["canceled", "expired", "lost"])
@@ -245,9 +264,10 @@ async def test_a_buried_worker_frees_the_gpu_when_a_load_is_cheaper(
     clock.now += 5
     station.queue.answer = BeatAnswer(buried=True)
     await one_beat(parts.beats)
-    assert station.engine.kills == (["buried"] if dear else [])
-    assert Drop([2]) in station.engine.sent
     assert not station.holding.jobs
+    assert station.engine.sent == [Drop([2]), Cancel([1])]
+    Watchdog(station).look()
+    assert station.engine.kills == (["buried"] if dear else [])
 
 
 async def test_results_that_cannot_be_stored_are_given_up_in_the_end(

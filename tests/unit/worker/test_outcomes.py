@@ -79,18 +79,23 @@ def test_a_retryable_error_waits_longer_each_time():
     error = {"code": "model_error", "detail": "busy", "retryable": True}
     pauses = [outcome(held(attempt=n), error=error)[0].backoff_s for n in (1, 2)]
     assert pauses == [5.0, 10.0]
+    made, _ = outcome(held(), error=error)
+    assert (made.code, made.detail) == ("model_error", "busy")
 
 
 def test_the_last_attempt_s_error_is_told():
     error = {"code": "model_error", "detail": "busy", "retryable": True}
     made, code = outcome(held(attempt=3), error=error)
-    assert (made.kind, code) == ("failed", "attempts_exhausted")
+    assert (made.kind, code, made.code) == ("failed", "attempts_exhausted", "model_error")
     assert "busy" in json.loads(made.payload)["detail"]
 
 
 def test_a_job_over_its_limit_has_timed_out_whatever_it_gave():
     made, code = outcome(held(timed_out=True), b"{}")
     assert (made.kind, code) == ("timed_out", "timed_out")
+    killed, _ = outcome_of(held(timed_out=True), None, None, RULES, LIMITS, "Thread 1")
+    assert (killed.code, killed.detail) == ("timed_out", "Thread 1")
+    assert b"Thread" not in killed.payload
 
 
 @pytest.mark.parametrize("error", [None, {"code": "canceled", "detail": "", "retryable": True}])
@@ -131,6 +136,27 @@ def test_a_kill_charges_nobody_and_ends_those_it_was_for():
     after = judge([canceled, timed_out, held(identifier="c")], ORDER)
     assert after.ended == [canceled, timed_out]
     assert [(back.id, back.charge) for _, back in after.back] == [("c", False)]
+
+
+LATE = Death("timeout", ordered=True, exit_code=-9, served=True, detail="Thread 1\n  in predict")
+
+
+def test_of_a_crowd_over_its_limit_each_runs_alone_before_one_has_timed_out():
+    culprit, mate = held(identifier="a", timed_out=True), held(identifier="b")
+    after = judge([culprit, mate, held(Phase.FED, identifier="c")], LATE)
+    assert after.ended == []
+    assert {back.id: back.charge for _, back in after.back} == {"a": True, "b": True, "c": False}
+    after = judge([culprit, held(Phase.FED, identifier="c")], LATE)
+    assert after.ended == [culprit]
+
+
+def test_why_an_attempt_ended_goes_with_the_jobs_that_were_at_work():
+    after = judge([held(identifier="a"), held(Phase.FED, identifier="b")], LATE)
+    assert after.ended == []
+    assert [(back.reason, back.detail) for _, back in after.back] == [
+        ("timeout", LATE.detail),
+        ("timeout", ""),
+    ]
 
 
 def test_results_on_their_way_are_left_alone():

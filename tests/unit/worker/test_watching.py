@@ -93,6 +93,20 @@ def test_an_engine_that_says_nothing_of_its_jobs_is_stalled(station, clock, hold
     assert station.engine.kills == ["stalled"]
 
 
+def test_a_batch_whose_jobs_others_have_is_killed_once_a_load_is_cheaper(station, clock, run):
+    watchdog = Watchdog(station)
+    station.timing.load_s = 3.0
+    run("gone", expected_s=1.0)
+    Cancels(station, Settler(station)).lost(["gone"])
+    for _ in range(3):
+        watchdog.look()
+        clock.now += 0.9
+    assert station.engine.kills == []
+    clock.now += 1
+    watchdog.look()
+    assert station.engine.kills == ["buried"]
+
+
 def test_waiting_for_redis_is_no_stall(station, clock, hold):
     hold("a", Phase.FED)
     hold("b", Phase.STARTING)
