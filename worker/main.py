@@ -56,18 +56,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _serve_one(settings: WorkerSettings, manifest: Manifest) -> int:
-    clean = False
+    # A block for groups of exceptions cannot return.
+    code = EXIT_FAILED
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            clean = runner.run(serve(settings, manifest))
+            code = EXIT_DONE if runner.run(serve(settings, manifest)) else EXIT_FAILED
     except* WrongRedis as errors:
         _complain(errors.exceptions[0])
-        return EXIT_USAGE
+        code = EXIT_USAGE
     except* (AlreadyRunning, NameTaken) as errors:
         _complain(errors.exceptions[0])
     except* Exception:  # the top of the process: whatever it was, it is one event of the log
         log.exception("worker_failed")
-    return EXIT_DONE if clean else EXIT_FAILED
+    return code
 
 
 def _complain(error: BaseException) -> None:
