@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import heapq
 import re
 from collections.abc import Sequence
@@ -116,18 +115,14 @@ class DeadLetters:
     async def _older(self, place: _Place | None, count: int) -> list[_Place]:
         # All shards: also those of models that nobody knows any more.
         args = [*self._options.policy, count, "" if place is None else place.ended_at]
-        turns = asyncio.Semaphore(_AT_ONCE)
-
-        async def look(shard: int) -> list[_Place]:
-            async with turns:
-                flat = await self._connections.run(scripts.DEAD, shard, args)
-            pairs = zip(flat[::2], flat[1::2], strict=True)
-            found = [_Place(int(ended_at), identifier.decode()) for identifier, ended_at in pairs]
-            return [each for each in found if place is None or each < place]
-
-        async with asyncio.TaskGroup() as group:
-            looks = [group.create_task(look(shard)) for shard in range(SHARDS)]
-        merged = heapq.merge(*(each.result() for each in looks), reverse=True)
+        looks: list[list[_Place]] = []
+        for first in range(0, SHARDS, _AT_ONCE):
+            asked = dict.fromkeys(range(first, min(first + _AT_ONCE, SHARDS)), args)
+            answers, failure = await self._connections.run_each(scripts.DEAD, asked)
+            if failure is not None:
+                raise failure
+            looks += (_places(flat, place) for flat in answers.values())
+        merged = heapq.merge(*looks, reverse=True)
         return [each for each, _ in zip(merged, range(count), strict=False)]
 
     async def read(self, identifiers: Sequence[str]) -> list[DeadLetter | None]:
@@ -172,6 +167,12 @@ def _letter(identifier: str, row: Sequence[Any] | None) -> DeadLetter | None:
 
 def _size(letter: DeadLetter) -> int:
     return len(letter.job.error or b"") + sum(len(each.detail) for each in letter.attempts)
+
+
+def _places(flat: Sequence[bytes], before: _Place | None) -> list[_Place]:
+    pairs = zip(flat[::2], flat[1::2], strict=True)
+    found = [_Place(int(ended_at), identifier.decode()) for identifier, ended_at in pairs]
+    return [each for each in found if before is None or each < before]
 
 
 def _place(cursor: str) -> _Place:
