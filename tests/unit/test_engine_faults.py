@@ -25,6 +25,20 @@ class Busy(Exception):
     retryable = True
 
 
+def accelerators(code, text):
+    """What torch raises of a CUDA call that failed, as its own C++ makes it."""
+    torch = pytest.importorskip("torch")
+    error = torch.AcceleratorError(text)
+    error.error_code = code
+    return error
+
+
+def raised(call):
+    with pytest.raises(RuntimeError) as caught:
+        call()
+    return caught.value
+
+
 def chained(inner):
     try:
         try:
@@ -93,3 +107,55 @@ def test_a_description_is_one_line():
     assert describe(ValueError("a\n  b"), "prepare") == "prepare raised ValueError: a b"
     assert describe(ValueError(), "prepare") == "prepare raised ValueError"
     assert len(describe(ValueError("x" * 10_000), "prepare")) < 2_100
+
+
+HINT = "\nCUDA kernel errors might be asynchronously reported at some other API call."
+
+
+@pytest.mark.parametrize(
+    ("code", "text", "memory"),
+    [
+        (2, "CUDA error: out of memory" + HINT, True),
+        (2, "CUDA error: the allocator's own words", True),
+        (700, "CUDA error: an illegal memory access was encountered" + HINT, False),
+        (710, "CUDA error: device-side assert triggered" + HINT, False),
+        (719, "CUDA error: unspecified launch failure" + HINT, False),
+        (214, "CUDA error: uncorrectable ECC error encountered", False),
+    ],
+)
+def test_torch_s_own_error_of_a_device_is_told_by_its_code(code, text, memory):
+    error = accelerators(code, text)
+    assert (is_out_of_memory(error), is_sticky(error)) == (memory, not memory)
+
+
+def test_torch_s_own_errors_of_memory_are_no_fault_of_the_device():
+    torch = pytest.importorskip("torch")
+    for error in (
+        torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB."),
+        raised(lambda: torch.empty(2**60)),
+        RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"),
+        RuntimeError("cuDNN error: CUDNN_STATUS_ALLOC_FAILED"),
+        RuntimeError("cusolver error: CUSOLVER_STATUS_ALLOC_FAILED"),
+        RuntimeError("CUDA driver error: out of memory"),
+    ):
+        assert (is_out_of_memory(error), is_sticky(error)) == (True, False), error
+
+
+def test_errors_of_communication_are_sticky_and_refused_calls_are_the_model_s():
+    torch = pytest.importorskip("torch")
+    lost = torch.distributed.DistBackendError("NCCL error in: ProcessGroupNCCL.cpp, unhandled cuda")
+    assert (is_out_of_memory(lost), is_sticky(lost)) == (False, True)
+    for text in (
+        "cuDNN error: CUDNN_STATUS_NOT_SUPPORTED. This error may appear if you passed in a"
+        " non-contiguous input.",
+        "CUDA error: CUBLAS_STATUS_INVALID_VALUE when calling `cublasSgemm( handle)`",
+    ):
+        refused = RuntimeError(text)
+        assert (is_out_of_memory(refused), is_sticky(refused)) == (False, False)
+
+
+def test_memory_that_ran_out_while_a_fault_was_handled_hides_no_fault():
+    torch = pytest.importorskip("torch")
+    error = torch.OutOfMemoryError("no room")
+    error.__context__ = accelerators(700, "CUDA error: an illegal memory access was encountered")
+    assert is_sticky(error)

@@ -279,3 +279,14 @@ def test_memory_is_reported_now_and_then(monkeypatch):
     bench.run([1])
     bench.run([1])
     assert bench.sent.of(Memory) == [Memory(5, 9, oom=False)]
+
+
+def test_a_fault_of_the_device_behind_the_model_s_own_error_ends_the_engine(monkeypatch):
+    def synchronize(device):
+        raise RuntimeError("CUDA error: device-side assert triggered")
+
+    bench = Bench(refusing(2, ValueError("the model has caught it")))
+    monkeypatch.setattr(devices, "synchronize", synchronize)
+    with pytest.raises(DeviceLost, match="device-side assert"):
+        bench.run([1, 2, 3])
+    assert bench.tried == [3]

@@ -5,16 +5,33 @@ from typing import Any
 
 from jobs.errors import problem
 
-#: CUDA says these of memory: the context is still good, a smaller batch may fit.
+#: The device says these of memory: the context is still good, a smaller batch may fit.
 MEMORY_TEXTS = (
     "CUDA error: out of memory",
+    "CUDA driver error: out of memory",
+    "CUDA out of memory",
     "HIP error: out of memory",
+    "HIP out of memory",
     "MPS backend out of memory",
-    "CUBLAS_STATUS_ALLOC_FAILED",
+    "_STATUS_ALLOC_FAILED",
+    "CUFFT_ALLOC_FAILED",
+    "DefaultCPUAllocator: can't allocate memory",
+    "DefaultCPUAllocator: not enough memory",
 )
-#: After one of these every later call on the device fails too: only a new process helps.
+#: cudaErrorMemoryAllocation: how torch says it of a call that its own allocator did not make
+MEMORY_CODE = 2
+#: A library refused the call before it ran: the model's mistake, or a batch too large for it.
+REFUSAL_TEXTS = (
+    "CUBLAS_STATUS_INVALID_VALUE",
+    "CUBLAS_STATUS_NOT_SUPPORTED",
+    "CUDNN_STATUS_BAD_PARAM",
+    "CUDNN_STATUS_NOT_SUPPORTED",
+)
+#: After one of these every later call on the device fails too: only a new process helps. What is
+#: not known is taken for such a fault: a reload costs less than a device that fails every job.
 STICKY_TEXTS = (
     "CUDA error",
+    "CUDA driver error",
     "HIP error",
     "device-side assert",
     "CUBLAS_STATUS_",
@@ -94,13 +111,20 @@ def _is_memory(error: BaseException) -> bool:
         return True
     if isinstance(error, MemoryError):
         return True
+    if getattr(error, "error_code", None) == MEMORY_CODE and _is_accelerators(error):
+        return True
     return isinstance(error, RuntimeError) and _says(error, MEMORY_TEXTS)
 
 
 def _is_device_fault(error: BaseException) -> bool:
-    if any(each.__name__ == "AcceleratorError" for each in type(error).__mro__):
+    if _is_accelerators(error):
         return True
-    return isinstance(error, RuntimeError) and _says(error, STICKY_TEXTS)
+    said = isinstance(error, RuntimeError) and _says(error, STICKY_TEXTS)
+    return said and not _says(error, REFUSAL_TEXTS)
+
+
+def _is_accelerators(error: BaseException) -> bool:
+    return any(each.__name__ == "AcceleratorError" for each in type(error).__mro__)
 
 
 def _says(error: BaseException, texts: tuple[str, ...]) -> bool:

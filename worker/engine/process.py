@@ -20,7 +20,7 @@ from worker.engine.batcher import Batcher
 from worker.engine.child import leave
 from worker.engine.context import LoadContext, Reporter
 from worker.engine.desk import Desk, Hands
-from worker.engine.faults import DeviceLost
+from worker.engine.faults import DeviceLost, text_of
 from worker.engine.finish import Finisher
 from worker.engine.mailbox import NEVER, Mailbox
 from worker.engine.memory import SafeSizes
@@ -105,9 +105,10 @@ class Line:
 
     def lost(self, error: BaseException) -> None:
         """The device is lost, or the engine has a bug: say so and end."""
-        device = isinstance(error, DeviceLost)
+        said = text_of(error)
+        detail = said if isinstance(error, DeviceLost) else f"{type(error).__name__}: {said}"
         log.error("engine_lost", exc_info=error)
-        self.outbox.send(Fatal(str(error) if device else f"{type(error).__name__}: {error}"))
+        self.outbox.send(Fatal(detail))
         leave(EXIT_FATAL)
 
 

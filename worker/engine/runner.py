@@ -22,6 +22,7 @@ from worker.engine.faults import (
     describe,
     is_out_of_memory,
     is_sticky,
+    text_of,
 )
 from worker.engine.memory import SafeSizes
 from worker.engine.outbox import Sender
@@ -74,7 +75,7 @@ class Runner:
         except RuntimeError as error:
             # A full memory is no dead device: a busy neighbour must not cost a reload.
             if not is_out_of_memory(error):
-                raise DeviceLost(str(error)) from error
+                raise DeviceLost(text_of(error)) from error
         self._outbox.send(ProbeOk(number))
 
     def run(self, batch: Batch, finish: Finish) -> float | None:
@@ -113,14 +114,24 @@ class Runner:
             devices.synchronize(self._context.device)
         except BaseException as error:  # the author's predict; sys.exit is no way out
             if is_sticky(error):
-                raise DeviceLost(str(error)) from error
+                raise DeviceLost(text_of(error)) from error
             if is_out_of_memory(error):
                 # Its frames hold the tensors that did not fit: without them it can be freed.
                 traceback.clear_frames(error.__traceback__)
+            else:
+                self._ask_device()
             return error
         if self._model.members.cost is not None:
             self._largest_fit = max(self._largest_fit, *(each.shape for each in chunk))
         return results
+
+    def _ask_device(self) -> None:
+        """A fault may stand behind the model's own error; not the next batch shall be blamed."""
+        try:
+            devices.synchronize(self._context.device)
+        except RuntimeError as error:
+            if is_sticky(error):
+                raise DeviceLost(text_of(error)) from error
 
     def _after_failure(
         self, batch: Batch, chunk: list[HeldJob], error: BaseException, finish: Finish
