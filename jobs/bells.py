@@ -30,7 +30,10 @@ class Bell:
 async def listen(
     connections: RedisConnections, model: str, shards: Sequence[int]
 ) -> AsyncIterator[Bell]:
-    """Yield bells for ever; a `jobs` bell also after each reconnect, lest one was missed."""
+    """Yield bells for ever; a `jobs` bell also after each reconnect, lest one was missed.
+
+    The list of shards may grow while this goes on.
+    """
     while True:
         node = None
         try:
@@ -39,7 +42,8 @@ async def listen(
                 source = _merged(connections, model, list(nodes.values()))
             else:
                 [node] = nodes
-                source = _read(node, [_name(connections, shard, model) for shard in shards])
+                names = [_name(connections, shard, model) for shard in shards]
+                source = _read(node, names, shards)
             # Closed here, not by the garbage collector: it holds connections.
             async with contextlib.aclosing(source) as bells:
                 async for bell in bells:
@@ -70,15 +74,15 @@ async def _merged(
         await asyncio.gather(*readers, return_exceptions=True)
 
 
-async def _read(node: Node, names: Sequence[str]) -> AsyncGenerator[Bell]:
-    """Yield the bells of one node until it fails."""
+async def _read(node: Node, names: Sequence[str], shards: Sequence[int]) -> AsyncGenerator[Bell]:
+    """Yield the bells of one node until it fails, or there are more shards than these."""
     client = node.reader()
     async with contextlib.aclosing(client):
         # Not `$`: it would skip what rings between two blocking reads.
         with translated():
             bells = {name: await _newest(client, name) for name in names}
         yield Bell("jobs", "")
-        while True:
+        while len(names) == len(shards):
             with translated():
                 found = await client.xread(cast(Any, bells), block=_BLOCK_MS)
             for bell in _bells(found, bells):

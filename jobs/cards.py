@@ -30,6 +30,13 @@ class CardEntry:
     shards: tuple[int, ...]
     raw: bytes
     card: dict[str, Any]
+    #: The lists of shards that the model had before: jobs may wait there, and keys be known.
+    earlier: tuple[tuple[int, ...], ...] = ()
+
+    @property
+    def served(self) -> list[int]:
+        """Every shard that may hold a job of this model, sorted."""
+        return sorted({*self.shards, *(shard for each in self.earlier for shard in each)})
 
 
 class CardStore:
@@ -39,9 +46,13 @@ class CardStore:
         self._connections = connections
 
     async def publish(self, card: bytes, *, model: str, version: str) -> None:
-        """Store a card and make its version the one that unpinned submits get."""
+        """Store a card and make its version the one that unpinned submits get.
+
+        It keeps in mind where the model lived before.
+        """
         namespace = self._connections.namespace
         field = f"{model}@{version}"
+        card = _with_earlier(card, [e for e in await self.entries() if e.model == model])
         with translated():
             client = self._connections.client
             if await client.hget(keys.cards(namespace), field) == card and (
@@ -93,7 +104,18 @@ class CardStore:
 def _entry(field: bytes, raw: bytes) -> CardEntry:
     model, _, version = field.decode().partition("@")
     card = json.loads(raw)
-    return CardEntry(model, version, tuple(card["shards"]), raw, card)
+    earlier = tuple(tuple(each) for each in card.get("earlier_shards", ()))
+    return CardEntry(model, version, tuple(card["shards"]), raw, card, earlier)
+
+
+def _with_earlier(card: bytes, known: Sequence[CardEntry]) -> bytes:
+    values = json.loads(card)
+    lists = {each for entry in known for each in (entry.shards, *entry.earlier)}
+    lists.discard(tuple(values["shards"]))
+    if not lists:
+        return card
+    values["earlier_shards"] = sorted(lists)
+    return json.dumps(values, ensure_ascii=False).encode()
 
 
 class CardWatch:
@@ -152,11 +174,11 @@ class CardWatch:
         return [entry for entry in self._entries.values() if entry.model == model]
 
     def shards(self, models: Sequence[str] | None = None) -> dict[str, Sequence[int]]:
-        """Return the shards that each model lives on."""
+        """Return the shards that each model lives on, or has lived on."""
         found: dict[str, Sequence[int]] = {}
         for entry in self._entries.values():
             if models is None or entry.model in models:
-                found[entry.model] = sorted({*found.get(entry.model, ()), *entry.shards})
+                found[entry.model] = sorted({*found.get(entry.model, ()), *entry.served})
         return found
 
     def get(self, name: str) -> CardEntry:

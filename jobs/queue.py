@@ -10,6 +10,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from jobs import keys, scripts
+from jobs.cards import CardEntry
 from jobs.commit import MAX_BYTES, GroupCommit
 from jobs.connection import RedisConnections, translated
 from jobs.errors import (
@@ -151,6 +152,20 @@ class JobQueue:
         earlier = value.decode()
         found = await self.listing.all_of_batch(earlier, first.tenant)
         return SubmittedBatch(earlier, found, replayed=True)
+
+    async def home(self, entry: CardEntry, tenant: str, key: str | None) -> Sequence[int]:
+        """Return the shards for a job of this model, given as `shards` to a submit.
+
+        Where the number of its shards has changed, a key that is known on a shard of before must
+        meet its first request there.
+        """
+        if key is None or not entry.earlier:
+            return entry.shards
+        digest = idempotency_digest(tenant, entry.model, key)
+        for shard in {pick(shards, digest) for shards in entry.earlier}:
+            if await self.has_key(tenant, entry.model, key, [shard]):
+                return [shard]
+        return entry.shards
 
     async def has_key(self, tenant: str, model: str, key: str, shards: Sequence[int]) -> bool:
         """Say whether an earlier request with this Idempotency-Key is still known."""

@@ -4,95 +4,20 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
 from jobs import scripts
 from jobs.adoption import Adopted, Unbroken, adopt, adopted_from
 from jobs.bells import Bell, listen
+from jobs.cards import CardStore
 from jobs.connection import RedisConnections
 from jobs.errors import QueueUnavailable
 from jobs.ids import shard_of
 from jobs.policy import QueueOptions
-from jobs.states import Priority
 from jobs.sweeping import sweep
+from jobs.work import BeatAnswer, Claimed, HandBack, Outcome, claimed_from
 
-#: Bytes of an attempt's detail that are kept: a stack of some hundred frames.
-DETAIL_BYTES = 8192
-
-
-@dataclass(frozen=True, slots=True)
-class Claimed:
-    """A job that this life owns; `token` must come with every write about it."""
-
-    id: str
-    token: str
-    input: bytes
-    tenant: str
-    priority: Priority
-    #: The attempt that a start makes or made it, from 1.
-    attempt: int
-    #: Above 0 for every job that must run alone, also for one that never began on lost workers.
-    crashes: int
-    timeout_s: float
-    deadline_at: int | None
-    request_id: str | None
-    created_at: int
-    #: Already `running`: claimed and started in one step.
-    started: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """How a job ended: kind is succeeded, failed, timed_out, canceled or retry."""
-
-    id: str
-    token: str
-    kind: str
-    #: The output, or the error object, as JSON.
-    payload: bytes = b""
-    backoff_s: float = 0.0
-    #: Why the attempt ended, one word, and what its keeper knows more (a stack): for admins.
-    code: str = ""
-    detail: str = ""
-
-    def args(self) -> tuple[Any, ...]:
-        """Return what the settle script takes of it."""
-        backoff_ms = int(self.backoff_s * 1000)
-        reason, detail = self.code or self.kind, _kept(self.detail)
-        return (self.id, self.token, self.kind, self.payload, backoff_ms, reason, detail)
-
-
-@dataclass(frozen=True, slots=True)
-class HandBack:
-    """A job given up; `charge` counts a crash, `alone` says that it ran without mates."""
-
-    id: str
-    token: str
-    charge: bool = False
-    alone: bool = False
-    #: Why, one word, and what its keeper knows more (a stack): for admins.
-    reason: str = ""
-    detail: str = ""
-
-    def args(self) -> tuple[Any, ...]:
-        """Return what the hand back script takes of it."""
-        flags = (int(self.charge), int(self.alone))
-        return (self.id, self.token, *flags, self.reason or "handed_back", _kept(self.detail))
-
-
-@dataclass(frozen=True, slots=True)
-class BeatAnswer:
-    """Where a worker and Redis differ.
-
-    `owned_not_held` and `lost` name only what stood so in two beats in a row: one alone may be a
-    claim or settle on its way.
-    """
-
-    buried: bool = False
-    owned_not_held: list[tuple[str, str]] = field(default_factory=list)
-    canceling: list[str] = field(default_factory=list)
-    lost: list[str] = field(default_factory=list)
+__all__ = ["BeatAnswer", "Claimed", "HandBack", "Outcome", "WorkerQueue"]
 
 
 class WorkerQueue:
@@ -117,8 +42,13 @@ class WorkerQueue:
         self._options = options
         self._model = model
         self._version = version
+        #: Those of its own card; `_shards` are these and all that other cards have named.
+        self._home = list(shards)
         self._shards = list(shards)
+        self._cards = CardStore(connections)
+        self._cards_revision = -1
         self._worker = worker
+        self._record: list[str] = []
         self._turn = 0
         self._suspect_unheld: set[str] = set()
         self._suspect_lost: set[str] = set()
@@ -132,15 +62,37 @@ class WorkerQueue:
 
     async def register(self, info: Mapping[str, str]) -> list[Adopted]:
         """Begin a new life; earlier lives of the same name are buried in the same step."""
-        self.life = self._new_life()
-        pairs: list[str] = ["model", self._model, "version", self._version]
+        self._record = ["model", self._model, "version", self._version]
         for name, value in info.items():
-            pairs += [name, value]
-        adopted: list[Adopted] = []
-        for shard in self._shards:
-            rows = await self._run(scripts.REGISTER, shard, [self.life, self._worker, *pairs])
-            adopted += adopted_from(rows)
+            self._record += [name, value]
+        shards = await self._served()
+        self.life = self._new_life()
+        adopted = await self._enter(shards)
+        # In place: who listens to the bells holds this list.
+        self._shards[:] = shards
         return adopted
+
+    async def _enter(self, shards: Sequence[int]) -> list[Adopted]:
+        adopted: list[Adopted] = []
+        for shard in shards:
+            args = [self.life, self._worker, *self._record]
+            adopted += adopted_from(await self._run(scripts.REGISTER, shard, args))
+        return adopted
+
+    async def _served(self) -> list[int]:
+        """Find every shard that may hold a job of this model: its number may have changed."""
+        self._cards_revision = await self._cards.revision()
+        entries = [each for each in await self._cards.entries() if each.model == self._model]
+        others = {shard for each in entries for shard in each.served} - {*self._home}
+        return [*self._home, *sorted(others)]
+
+    async def _follow_cards(self) -> None:
+        """Live on shards, too, that another worker's card has named since."""
+        if self._cards_revision == await self._cards.revision():
+            return
+        fresh = [shard for shard in await self._served() if shard not in self._shards]
+        await self._enter(fresh)
+        self._shards += fresh
 
     async def _run(self, script: scripts.Script, shard: int, args: Sequence[Any]) -> Any:
         return await self._connections.run(script, shard, [*self._options.policy, *args])
@@ -166,7 +118,7 @@ class WorkerQueue:
                 failures.append(error)
                 continue
             self.expired += expired
-            claimed += [_claimed(row) for row in rows]
+            claimed += [claimed_from(row) for row in rows]
             if len(claimed) >= count:
                 break
         if len(failures) == len(self._shards):
@@ -255,6 +207,7 @@ class WorkerQueue:
 
     async def sweep(self) -> list[tuple[str, str]]:
         """Do what is due on this model's shards; return model and version of what expired."""
+        await self._follow_cards()
         return await sweep(self._connections, self._options, self._shards)
 
     async def adopt(self) -> list[Adopted]:
@@ -271,11 +224,6 @@ class WorkerQueue:
             await self._run(scripts.LEAVE, shard, [self.life])
 
 
-def _kept(detail: str) -> bytes:
-    # The scripts put it into JSON as it is, so it must be whole UTF-8.
-    return detail.encode(errors="replace")[:DETAIL_BYTES].decode(errors="ignore").encode()
-
-
 def _by_shard(
     items: Sequence[tuple[str, tuple[Any, ...]]],
 ) -> dict[int, list[tuple[str, tuple[Any, ...]]]]:
@@ -285,22 +233,3 @@ def _by_shard(
         if shard is not None:
             groups.setdefault(shard, []).append(item)
     return groups
-
-
-def _claimed(row: Sequence[Any]) -> Claimed:
-    identifier, token, payload, tenant, priority, attempt, crashes, timeout, *rest = row
-    deadline, request, created, started = rest
-    return Claimed(
-        id=identifier.decode(),
-        token=token.decode(),
-        input=payload,
-        tenant=tenant.decode(),
-        priority=Priority(priority.decode()),
-        attempt=int(attempt),
-        crashes=int(crashes),
-        timeout_s=float(timeout),
-        deadline_at=int(deadline) if deadline else None,
-        request_id=request.decode() or None,
-        created_at=int(created),
-        started=bool(started),
-    )

@@ -13,7 +13,9 @@ from typing import Any
 from model_store.errors import ModelFolderError
 
 NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}")
-KEYS = ("name", "version", "requirements", "golden")
+KEYS = ("name", "version", "requirements", "golden", "shards")
+#: More than the queue has shards would change nothing.
+MOST_SHARDS = 256
 NAME_RULE = (
     "lowercase letters, digits, '.', '_' and '-', at most 63, beginning with a letter or digit"
 )
@@ -29,13 +31,15 @@ class Golden:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Manifest:
-    """A model folder: its name, version, required packages and golden examples."""
+    """A model folder: its name, version, required packages, golden examples and shards."""
 
     name: str
     version: str
     path: Path
     requirements: tuple[str, ...] = ()
     golden: tuple[Golden, ...] = ()
+    #: On how many shards of the queue the model lives.
+    shards: int = 1
 
     @property
     def install_command(self) -> str:
@@ -63,6 +67,7 @@ def read_manifest(path: str | Path) -> Manifest:
         path=folder,
         requirements=tuple(dict.fromkeys((*listed, *stated))),
         golden=_golden(values.get("golden", []), where),
+        shards=_shards(values.get("shards", 1), where),
     )
 
 
@@ -125,6 +130,14 @@ def _version(stated: Any, where: str) -> str:
     if isinstance(stated, int | float) and not isinstance(stated, bool):
         raise ModelFolderError(f'{where}: write the version in quotes: version = "{stated}".')
     raise ModelFolderError(f"{where}: version is {stated!r}; a version is {NAME_RULE}.")
+
+
+def _shards(stated: Any, where: str) -> int:
+    if isinstance(stated, int) and not isinstance(stated, bool) and 1 <= stated <= MOST_SHARDS:
+        return stated
+    raise ModelFolderError(
+        f"{where}: shards is {stated!r}; it has to be a whole number from 1 to {MOST_SHARDS}."
+    )
 
 
 def _requirements(stated: Any, where: str) -> tuple[str, ...]:

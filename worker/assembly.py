@@ -47,7 +47,7 @@ def build_station(
     metrics: Metrics,
 ) -> Station:
     """Put the shared parts of a worker together; nothing starts yet."""
-    shards = shards_for_model(manifest.name)
+    shards = shards_for_model(manifest.name, manifest.shards)
     queue = WorkerQueue(
         connections,
         queue_options(settings),

@@ -35,11 +35,12 @@ async def submit_batch(
     new = _new_jobs(request, parsed, entry, caller)
     _check_metadata(parsed, front.settings.max_body_bytes)
     front.require_verified()
-    await front.admission.admit(new, key, entry.shards)
+    shards = await front.queue.home(entry, caller.tenant, key)
+    await front.admission.admit(new, key, shards)
     try:
         submitted = await front.queue.submit_batch(
             new,
-            shards=entry.shards,
+            shards=shards,
             idempotency_key=key,
             fingerprint="" if key is None else fingerprint("batch", model, body),
         )

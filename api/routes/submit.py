@@ -90,14 +90,13 @@ def _new_job(
 async def enter(front: Front, new: NewJob, entry: CardEntry, wait_s: float) -> Submitted:
     """Let a job in and store it, or say why not; count it when it is a new one."""
     front.require_verified()
-    await front.admission.admit([new], new.idempotency_key, entry.shards)
+    shards = await front.queue.home(entry, new.tenant, new.idempotency_key)
+    await front.admission.admit([new], new.idempotency_key, shards)
     try:
         if wait_s > 0:
-            submitted = await front.queue.submit_and_wait(
-                new, shards=entry.shards, timeout_s=wait_s
-            )
+            submitted = await front.queue.submit_and_wait(new, shards=shards, timeout_s=wait_s)
         else:
-            submitted = await front.queue.submit(new, shards=entry.shards)
+            submitted = await front.queue.submit(new, shards=shards)
     except QueueFull as full:
         front.admission.say_when(full, new.model)
         raise

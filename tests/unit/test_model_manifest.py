@@ -33,7 +33,7 @@ def refusal(path: Path) -> str:
 def test_defaults_come_from_the_folder(write: Write) -> None:
     manifest = read_manifest(write())
     assert (manifest.name, manifest.version) == ("counter", "1")
-    assert (manifest.requirements, manifest.golden) == ((), ())
+    assert (manifest.requirements, manifest.golden, manifest.shards) == ((), (), 1)
 
 
 def test_all_keys(write: Write) -> None:
@@ -41,6 +41,7 @@ def test_all_keys(write: Write) -> None:
     name = "words-2.x"
     version = "2026.1"
     requirements = ["numpy>=2"]
+    shards = 4
     [[golden]]
     input = {text = "a"}
     output = {length = 1}
@@ -50,6 +51,7 @@ def test_all_keys(write: Write) -> None:
     manifest = read_manifest(folder)
     assert (manifest.name, manifest.version) == ("words-2.x", "2026.1")
     assert manifest.requirements == ("scipy", "numpy>=2")
+    assert manifest.shards == 4
     assert manifest.golden == (Golden(input={"text": "a"}, output={"length": 1}),)
 
 
@@ -66,9 +68,13 @@ WRONG = {
     "version = '1/2'": "version is '1/2'; a version is",
     "version = true": "version is True",
     "nmae = 'x'": "has the unknown key 'nmae'; did you mean 'name'?",
-    "zzz = 'x'": "has the unknown key 'zzz'; the keys are name, version, requirements, golden.",
+    "zzz = 'x'": "the keys are name, version, requirements, golden, shards.",
     "name = ": "is not valid TOML: ",
     "requirements = 'numpy'": "requirements has to be a list of package names",
+    "shards = 0": "shards is 0; it has to be a whole number from 1 to 256.",
+    "shards = 257": "shards is 257",
+    "shards = true": "shards is True",
+    "shards = 2.5": "shards is 2.5",
     "golden = 3": "write each golden example as a table [[golden]]",
     "[[golden]]\ninput = 3": "golden example 0 needs an input and an output",
     "[[golden]]\ninputs = 3": "the unknown key 'inputs'; did you mean 'input'?",
