@@ -33,6 +33,7 @@ from headrace.chaos.side_log import SideLog
 from headrace.chaos.stack import Api, Stack
 from headrace.chaos.traffic import EVERYTHING, MODEL, Mix, Traffic
 from headrace.chaos.verdict import Verdict
+from headrace.errors import StartRefused
 from jobs.policy import QueueOptions
 
 BEAT_LIMIT_S = 3.0
@@ -82,7 +83,7 @@ class Campaign:
         with stack:
             apis = [stack.api() for _ in range(APIS)]
             workers = [_Worker.start(stack, number) for number in range(WORKERS)]
-            apis[0].ready(MODEL)
+            self._wait_until_ready(apis[0], workers)
             client = Client(apis, self._ledger)
             traffic = Traffic(client, size.seed, size.jobs, size.mix, self._allowed)
             processes = {"redis": stack.redis}
@@ -108,6 +109,17 @@ class Campaign:
             surprises=supervisor.surprises,
             seconds=time.monotonic() - began,
         )
+
+    def _wait_until_ready(self, api: Api, workers: list[_Worker]) -> None:
+        def decided() -> bool:
+            ended = any(not each.process.running for each in workers)
+            return ended or all(each.ready() for each in workers)
+
+        until(decided, RECOVERY_S, "ready workers")
+        for each in workers:
+            if not each.process.running:
+                raise StartRefused(f"a worker does not start: {each.process.said()[-2000:]}")
+        api.ready(MODEL)
 
     def _allowed(self) -> float:
         """How many jobs may have been sent by now."""
@@ -225,12 +237,13 @@ class _Worker:
 
     def victim(self, runs: SideLog, *, child: bool) -> Victim:
         """Its engine, or its feeder; both are caught in the middle of a run."""
-        return Victim(self.name, self.process, lambda: self._runs(runs), self._ready, child)
+        return Victim(self.name, self.process, lambda: self._runs(runs), self.ready, child)
 
     def _runs(self, runs: SideLog) -> bool:
         return any(runs.busy(engine) for engine in children(self.process.pid))
 
-    def _ready(self) -> bool:
+    def ready(self) -> bool:
+        """Whether it says that it is."""
         try:
             return self.health.get("/healthz").status_code == 200
         except httpx.TransportError:
