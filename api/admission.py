@@ -65,7 +65,7 @@ class Admission:
             self._promised -= promised
         if began - self._rewrite_at > _REWRITE_EVERY_S and any(map(worth_rewriting, rooms)):
             self._rewrite_at = began
-            await self._reader.rewrite()
+            await self._reader.make_room(worth_rewriting)
 
     def no_room(self, taking: int = 0, promising: int = 0) -> str | None:
         """Say what is short for a job that takes and will take so many bytes; None if nothing."""

@@ -61,6 +61,8 @@ class Front:
     draining: bool = False
     #: Redis answered, can keep the promise, and has the keys of the keys file.
     verified: bool = False
+    #: Why it is not.
+    unverified: str = "Redis has not been checked yet."
     _verified_at: float = 0.0
     #: Names of background tasks that have ended with an error: this process is not alive.
     broken: list[str] = field(default_factory=list)
@@ -100,8 +102,8 @@ class Front:
             return
         try:
             warnings = await self.connections.verify()
-        except WrongRedis:
-            self.verified = False
+        except WrongRedis as error:
+            self.verified, self.unverified = False, error.detail
             raise
         if not self.verified:
             for warning in warnings:
@@ -115,10 +117,7 @@ class Front:
     def require_verified(self) -> None:
         """Refuse a submit while it is not known that Redis keeps what is accepted."""
         if not self.verified:
-            raise QueueUnavailable(
-                "Redis has not been checked yet, or cannot keep the promise; the log says why.",
-                retry_after_s=2,
-            )
+            raise QueueUnavailable(self.unverified, retry_after_s=2)
 
     async def sweep(self) -> None:
         """Do what is due in every shard in use, and look at one more for jobs without a card.

@@ -6,6 +6,7 @@ import math
 import time
 from collections.abc import Awaitable, Callable, Sequence
 
+from jobs.errors import QueueUnavailable
 from jobs.overview import ModelOverview
 
 #: A model nobody asked about for this long, and that has no work, is read in turn with its like,
@@ -66,8 +67,16 @@ class LoadWatch:
         rest = sorted(models - wanted)
         self._turn += _IN_TURN
         start = self._turn % len(rest) if rest else 0
+        failure, read = None, False
         for model in [*sorted(wanted), *(rest[start:] + rest[:start])[:_IN_TURN]]:
-            await self.now(model)
+            # One whose shard is away must not keep the figures of the others from being read.
+            try:
+                await self.now(model)
+                read = True
+            except QueueUnavailable as error:
+                failure = error
+        if failure is not None and not read:
+            raise failure
         return [load for _, load in self._known.values()]
 
 

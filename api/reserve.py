@@ -66,7 +66,7 @@ def _of_memory(used: int, limit: int, promised: int) -> Iterator[Left]:
     yield Left(
         MEMORY_LIMIT * limit - used,
         False,
-        f"Redis uses {share} % of its memory; jobs are taken up to {MEMORY_LIMIT:.0%}, so that "
+        f"Redis uses {share} % of its memory; jobs are taken up to {MEMORY_LIMIT * 100:.0f} %, so that "
         "accepted ones can end.",
     )
     yield Left(

@@ -5,15 +5,18 @@ from __future__ import annotations
 import contextlib
 import ipaddress
 import os
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 from redis import exceptions
-from redis.asyncio import Redis
 
-from jobs.connection import RedisConnections, translated
+from jobs.connection import Node, RedisConnections, translated
+from jobs.errors import QueueUnavailable
+from telemetry import logs
+
+log = logs.get(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,53 +46,76 @@ class Room:
 
 
 class RoomReader:
-    """Reads how full Redis is, and asks it to make room."""
+    """Reads how full each server is, and asks it to make room."""
 
     def __init__(self, connections: RedisConnections) -> None:
         self._connections = connections
-        #: The run of Redis that the folder was asked of, and its folder if it is on this machine.
-        self._asked: tuple[str, Path | None] = ("", None)
+        #: By address: the run of Redis that was asked for its folder, and what came of it.
+        self._folders: dict[str, tuple[str, Path | None]] = {}
+        self._rooms: dict[str, Room] = {}
 
     async def read(self) -> list[Room]:
-        """Return how full each Redis is; raises QueueUnavailable."""
-        client = self._connections.client
+        """Return how full each server is; one of several that does not answer is as it was.
+
+        Raises QueueUnavailable.
+        """
+        nodes = await self._connections.masters()
+        rooms: dict[str, Room] = {}
+        for node in nodes:
+            try:
+                rooms[node.address] = await self._read(node)
+            except QueueUnavailable:
+                if len(nodes) == 1:
+                    raise
+                if node.address in self._rooms:
+                    rooms[node.address] = self._rooms[node.address]
+        self._rooms = rooms
+        return list(rooms.values())
+
+    async def make_room(self, worth: Callable[[Room], bool]) -> None:
+        """Ask for the log to be rewritten where that is worth it and allowed."""
+        for node in await self._connections.masters():
+            room = self._rooms.get(node.address)
+            if room is not None and worth(room):
+                with translated(), contextlib.suppress(exceptions.ResponseError):
+                    await node.client.bgrewriteaof()
+                    log.info("log_rewrite_asked", redis=node.address, log=room.log, live=room.live)
+
+    async def _read(self, node: Node) -> Room:
         with translated():
-            info = await client.info("server", "memory", "persistence")
-        folder = await self._folder(client, str(info["run_id"]))
-        return [_room(info, folder)]
-
-    async def rewrite(self) -> None:
-        """Ask for the log to be rewritten, unless that is on its way or not allowed."""
-        with translated(), contextlib.suppress(exceptions.ResponseError):
-            await self._connections.client.bgrewriteaof()
-
-    async def _folder(self, client: Redis, run: str) -> Path | None:
-        if self._asked[0] != run:
-            self._asked = (run, await self._find_folder(client))
-        return self._asked[1]
-
-    async def _find_folder(self, client: Redis) -> Path | None:
-        if not is_here(self._connections.url):
-            return None
-        try:
-            with translated():
-                config = await client.config_get("dir", "appenddirname")
-        except exceptions.ResponseError:
-            # A managed Redis hides its settings.
-            return None
-        folder = Path(str(config.get("dir", "")))
-        log = folder / str(config.get("appenddirname", ""))
-        # The log's own folder may be a mount of its own, and Redis's may be closed to us.
-        return next((each for each in (log, folder) if _disk(each) is not None), None)
+            info = await node.client.info("server", "memory", "persistence")
+        run = str(info["run_id"])
+        asked, folder = self._folders.get(node.address, ("", None))
+        if asked != run:
+            folder = await _find_folder(node)
+            self._folders[node.address] = (run, folder)
+        return _room(info, folder)
 
 
-def is_here(url: str) -> bool:
-    """Whether that Redis is on this machine, as far as its address tells."""
-    parts = urlsplit(url)
-    if parts.scheme == "unix" or parts.hostname == "localhost":
+async def _find_folder(node: Node) -> Path | None:
+    if not is_here(node.address):
+        return None
+    try:
+        with translated():
+            config = await node.client.config_get("dir", "appenddirname")
+    except exceptions.ResponseError:
+        # A managed Redis hides its settings.
+        return None
+    folder = Path(str(config.get("dir", "")))
+    # The log's own folder may be a mount of its own, and Redis's may be closed to us.
+    places = (folder / str(config.get("appenddirname", "")), folder)
+    return next((each for each in places if _disk(each) is not None), None)
+
+
+def is_here(address: str) -> bool:
+    """Whether that server is on this machine, as far as its address tells."""
+    if address.startswith("/"):
+        return True
+    host = address.rpartition(":")[0].strip("[]")
+    if host == "localhost":
         return True
     try:
-        return ipaddress.ip_address(parts.hostname or "").is_loopback
+        return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return False
 

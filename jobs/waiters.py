@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from collections import defaultdict
 from collections.abc import Awaitable, Callable, Iterable
 
 from redis.asyncio.client import PubSub
@@ -11,6 +12,7 @@ from redis.asyncio.client import PubSub
 from jobs import keys
 from jobs.connection import RedisConnections, translated
 from jobs.errors import HeadraceError, QueueUnavailable
+from jobs.ids import shard_of
 from jobs.job import Job, jobs_from_wake
 from telemetry import logs
 
@@ -47,6 +49,8 @@ class Waiters:
         self._unborn: set[str] = set()
         self._tasks: list[asyncio.Task[None]] = []
         self._doubt = asyncio.Event()
+        #: Shards that gave no answer, and since when.
+        self._silent: dict[int | None, float] = {}
         self._draining = False
 
     def start(self) -> None:
@@ -72,12 +76,8 @@ class Waiters:
     def drain(self) -> None:
         """Let every waiter go, now and from now on."""
         self._draining = True
-        self._let_go()
-
-    def _let_go(self) -> None:
-        for futures in list(self._waiting.values()):
-            for future in list(futures):
-                _set(future, None)
+        for identifier in list(self._waiting):
+            self._answer(identifier, None)
 
     def expect(self, identifier: str, *, unborn: bool = False) -> asyncio.Future[Job | None]:
         """Return a future of the final job, or of None when there is no more waiting for it.
@@ -110,14 +110,35 @@ class Waiters:
                 del self._waiting[identifier]
 
     async def look_again(self) -> None:
-        """Find by looking what ended while nobody listened."""
-        await self._wake(self._waiting.keys() - self._unborn)
+        """Find by looking what ended while nobody listened.
 
-    async def _wake(self, identifiers: Iterable[str]) -> None:
-        wanted = [identifier for identifier in identifiers if identifier in self._waiting]
-        if not wanted:
+        Whoever waits for a job whose shard has given no answer for long is let go.
+        """
+        await self._look_at(self._waiting.keys() - self._unborn)
+        waited = {shard_of(identifier) for identifier in self._waiting}
+        self._silent = {shard: at for shard, at in self._silent.items() if shard in waited}
+
+    async def _look_at(self, identifiers: Iterable[str]) -> None:
+        by_shard: dict[int | None, list[str]] = defaultdict(list)
+        for identifier in identifiers:
+            if identifier in self._waiting:
+                by_shard[shard_of(identifier)].append(identifier)
+        # Each shard by itself: one whose server is away must not keep the others waiting.
+        await asyncio.gather(*(self._look_in(shard, ids) for shard, ids in by_shard.items()))
+
+    async def _look_in(self, shard: int | None, identifiers: list[str]) -> None:
+        clock = asyncio.get_running_loop().time
+        began = clock()
+        try:
+            found = await self._look(identifiers)
+        except HeadraceError:
+            if clock() - self._silent.setdefault(shard, began) >= PATIENCE_S:
+                for identifier in identifiers:
+                    self._answer(identifier, None)
+            self._doubt.set()
             return
-        for identifier, job in zip(wanted, await self._look(wanted), strict=True):
+        self._silent.pop(shard, None)
+        for identifier, job in zip(identifiers, found, strict=True):
             if job is None or job.final:
                 self._answer(identifier, job)
 
@@ -161,33 +182,25 @@ class Waiters:
 
     async def _heard(self, message: bytes) -> None:
         if message.startswith(_ID):
-            await self._wake(message.decode().split(" "))
+            await self._look_at(message.decode().split(" "))
             return
         jobs = jobs_from_wake(message)
         if self._connections.durability == "replicated":
             # Published at once, and perhaps on no replica yet: a read waits until it is.
-            await self._wake([job.id for job in jobs])
+            await self._look_at(job.id for job in jobs)
             return
         for job in jobs:
             self._answer(job.id, job)
 
     async def _keep_looking(self) -> None:
-        clock = asyncio.get_running_loop().time
-        silent_since: float | None = None
         while True:
-            pause_s = LOOK_AGAIN_S if silent_since is None else _RECONNECT_S
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(pause_s):
+                async with asyncio.timeout(LOOK_AGAIN_S):
                     await self._doubt.wait()
             self._doubt.clear()
-            began = clock()
-            try:
-                await self.look_again()
-                silent_since = None
-            except HeadraceError:
-                silent_since = silent_since or began
-                if clock() - silent_since >= PATIENCE_S:
-                    self._let_go()
+            await self.look_again()
+            if self._silent:
+                await asyncio.sleep(_RECONNECT_S)
 
 
 def _set(future: asyncio.Future[Job | None], job: Job | None) -> None:

@@ -57,7 +57,7 @@ async def healthz(front: FrontDep, query: Annotated[Asked, Query()]) -> Response
 
 async def _require_queue(front: Front) -> None:
     if not front.verified:
-        raise QueueUnavailable("Redis has not been checked yet, or cannot keep the promise.")
+        raise QueueUnavailable(front.unverified)
     try:
         async with asyncio.timeout(_ANSWER_S):
             await front.connections.check()

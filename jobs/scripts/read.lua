@@ -1,5 +1,6 @@
 -- read: jobs as they are; with a channel, a job that is not final is watched in the same step, so
--- that its end cannot fall between the look and the waiting.
+-- that its end cannot fall between the look and the waiting. Of such a job only the record is
+-- answered: who waits needs no more, and thousands are looked at every few seconds.
 -- ARGV: 8 channel or '', then ids. Answers for each: nil, or
 -- {record, input, output, extra, progress, ahead}.
 local channel = ARGV[8]
@@ -44,15 +45,16 @@ for i = 9, #ARGV do
     for f = 1, #flat, 2 do
       if flat[f + 1] ~= '' then r[flat[f]] = flat[f + 1] end
     end
-    if channel ~= '' and not FINAL[r.status] and
+    local waited = channel ~= '' and not FINAL[r.status]
+    if waited and
         not (r.watch and string.find(' ' .. r.watch .. ' ', ' ' .. channel .. ' ', 1, true)) then
       local watch = r.watch and (r.watch .. ' ' .. channel) or channel
       -- Of processes that came and went the oldest is forgotten; if it lives, it looks again.
       if #watch > MOST_WATCHED then watch = string.match(watch, ' (.*)$') or channel end
       redis.call('HSET', P .. 'job:' .. id, 'watch', watch)
     end
-    local row = row_of(id, flat)
-    row[6] = ahead(r)
+    local row = waited and {flat, false, false, false, false, -1} or row_of(id, flat)
+    if not waited then row[6] = ahead(r) end
     rows[#rows + 1] = row
   end
 end

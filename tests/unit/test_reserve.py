@@ -72,15 +72,15 @@ def test_the_log_is_rewritten_when_it_helps_and_fits(
 
 
 @pytest.mark.parametrize(
-    ("url", "here"),
+    ("address", "here"),
     [
-        ("unix:///run/r.sock?db=0", True),
-        ("redis://127.0.0.1:6379/0", True),
-        ("redis://user:pass@localhost:6379", True),
-        ("rediss://[::1]:6379", True),
-        ("redis://redis:6379", False),
-        ("redis://10.0.0.3", False),
+        ("/run/r.sock", True),
+        ("127.0.0.1:6379", True),
+        ("localhost:6379", True),
+        ("::1:6379", True),
+        ("redis:6379", False),
+        ("10.0.0.3:6379", False),
     ],
 )
-def test_a_redis_is_here_if_its_address_is(url: str, here: bool) -> None:
-    assert is_here(url) is here
+def test_a_redis_is_here_if_its_address_is(address: str, here: bool) -> None:
+    assert is_here(address) is here

@@ -71,8 +71,11 @@ async def test_without_room_submits_are_refused_and_come_in_again_with_it(
     assert (await api.client.get("/healthz")).status_code == 200
 
 
-async def test_what_rushes_in_between_two_readings_is_counted_here(api: Any, show: Show) -> None:
-    """Readings that do not move: as if all of it came within one second."""
+async def test_what_rushes_in_between_two_readings_is_counted_here(
+    api: Any, show: Show, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Readings that do not move, and nothing has arrived: as if all came within one second.
+    monkeypatch.setattr("api.admission._ON_ITS_WAY_S", 60.0)
     readings = show(memory=60 * MIB, memory_limit=100 * MIB)
     await api.app.front.admission.refresh()
     answers = [await submit(api, 512 * 1024) for _ in range(30)]
