@@ -95,12 +95,12 @@ class RoomReader:
 async def _find_folder(node: Node) -> Path | None:
     if not is_here(node.address):
         return None
-    try:
-        with translated():
+    with translated():
+        try:
             config = await node.client.config_get("dir", "appenddirname")
-    except exceptions.ResponseError:
-        # A managed Redis hides its settings.
-        return None
+        except exceptions.ResponseError:
+            # A managed Redis hides its settings.
+            return None
     folder = Path(str(config.get("dir", "")))
     # The log's own folder may be a mount of its own, and Redis's may be closed to us.
     places = (folder / str(config.get("appenddirname", "")), folder)
