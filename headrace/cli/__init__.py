@@ -7,6 +7,7 @@ from importlib.metadata import PackageNotFoundError, version
 import typer
 
 from headrace.cli import dead, jobs, keys, models, processes, submit
+from headrace.cli.doctor import doctor
 from headrace.cli.report import ReportingGroup
 
 app = typer.Typer(
@@ -21,6 +22,7 @@ app.command("up")(processes.up)
 app.command("api")(processes.api)
 app.command("worker")(processes.worker)
 app.command("submit")(submit.submit)
+app.command("doctor")(doctor)
 app.add_typer(jobs.app, name="jobs")
 app.add_typer(dead.app, name="dead")
 app.add_typer(models.app, name="models")

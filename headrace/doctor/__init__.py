@@ -1,0 +1,1 @@
+"""What `headrace doctor` looks at; each module has checks of one kind."""
