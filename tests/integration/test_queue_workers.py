@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 
 import pytest
 from msgspec.structs import replace
@@ -63,6 +64,24 @@ async def test_a_dead_workers_jobs_are_adopted_and_its_writes_refused(redis_url:
         heir = await rig.worker("heir")
         again = {job.id: job.crashes for job in await heir.claim(9)}
         assert again == {running.id: 1, claimed.id: 0, jobs[2].id: 0}
+
+
+async def test_who_comes_due_before_the_next_call_is_buried_on_time(redis_url: str) -> None:
+    async with rig_on(redis_url, beat_limit_s=1.0) as rig:
+        unbroken = Unbroken()
+        await adopt(rig.connections, rig.options, SHARDS, unbroken)
+        living = await rig.worker("living")
+        await asyncio.sleep(0.6)
+        dead = await rig.worker("dead")
+        job = await rig.submit()
+        await dead.claim(1, start=True)
+        await asyncio.sleep(0.5)
+        await living.beat([], state="ready", stats={})
+        began = time.monotonic()
+        [adopted] = await adopt(rig.connections, rig.options, SHARDS, unbroken)
+        assert adopted.id == job.id
+        assert 0.3 < time.monotonic() - began < 0.7
+        assert not (await living.beat([], state="ready", stats={})).buried
 
 
 async def test_a_worker_that_comes_back_under_its_name_buries_its_earlier_life(rig: Rig) -> None:
