@@ -27,6 +27,7 @@ UNKNOWN_RESULT = 8192
 
 #: The log is mostly garbage at this many times its live data.
 _MOSTLY_GARBAGE = 2
+_SLACK = 256 << 10
 _MIB = 1 << 20
 
 
@@ -66,8 +67,8 @@ def _of_memory(used: int, limit: int, promised: int) -> Iterator[Left]:
     yield Left(
         MEMORY_LIMIT * limit - used,
         False,
-        f"Redis uses {share} % of its memory; jobs are taken up to {MEMORY_LIMIT * 100:.0f} %, so that "
-        "accepted ones can end.",
+        f"Redis uses {share} % of its memory; jobs are taken up to {MEMORY_LIMIT * 100:.0f} %, so "
+        "that accepted ones can end.",
     )
     yield Left(
         FULL * limit - used - promised,
@@ -101,6 +102,6 @@ def worth_rewriting(room: Room) -> bool:
     if room.disk is None or room.rewriting:
         return False
     live = min(room.live, room.log)
-    if room.log < _MOSTLY_GARBAGE * live + _MIB or room.disk.free < 1.1 * live + _MIB:
+    if room.log < _MOSTLY_GARBAGE * live + _SLACK or room.disk.free < 1.1 * live + _SLACK:
         return False
     return room.log - live > room.disk.free / 2

@@ -43,6 +43,11 @@ class DataFolder:
         return self.path / "lock"
 
     @property
+    def ballast(self) -> Path:
+        """A file that is deleted when the disk is full, so that Redis can go on."""
+        return self.redis / "ballast"
+
+    @property
     def socket(self) -> Path:
         """The embedded server's socket, the same for everyone who asks."""
         beside = self.path / "run" / "redis.sock"
@@ -85,8 +90,12 @@ class DataFolder:
     def stamp(self, server: RedisServer) -> None:
         """Remember that this server opened the data."""
         version = ".".join(map(str, server.version))
+        text = f"{server.product} server v={version}\n"
+        # Most starts change nothing, and one on a full disk must do without a write.
+        if self._stamp.exists() and self._stamp.read_text() == text:
+            return
         draft = self._stamp.with_suffix(".new")
-        draft.write_text(f"{server.product} server v={version}\n")
+        draft.write_text(text)
         draft.replace(self._stamp)
 
     @property
@@ -112,11 +121,14 @@ class FolderLock:
         file = os.open(self._folder.lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
             self._take(file)
+            # Always as long, and never truncated: a full disk has room for what is there already.
+            os.pwrite(file, f"{os.getpid():<31}\n".encode(), 0)
+        except OSError as error:
+            os.close(file)
+            raise StartRefused(f"{self._folder.lock}: {error.strerror}") from error
         except BaseException:
             os.close(file)
             raise
-        os.truncate(file, 0)
-        os.pwrite(file, f"{os.getpid()}\n".encode(), 0)
         self._file = file
         return self
 

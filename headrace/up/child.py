@@ -44,6 +44,8 @@ class Command:
     log: Path
     ready: Callable[[], Awaitable[bool]] | None = None
     inherit: tuple[int, ...] = ()
+    #: Done before each start and each minute; returns what is to be told of it.
+    prepare: Callable[[], str] | None = None
 
 
 @dataclass(slots=True)
@@ -82,9 +84,12 @@ class Child:
 
     async def keep(self) -> None:
         """Run the process, and again whenever it ends, until it is told to quit."""
+        self.prepare()
         while not self._stopping.is_set():
             began = time.monotonic()
             self.ended = await self._run_once()
+            if told := self.prepare():
+                self.ended += f" ({told})"
             self.decided.set()
             if self._stopping.is_set():
                 break
@@ -95,6 +100,10 @@ class Child:
                     await self._stopping.wait()
         self.state = State.STOPPED
         self.decided.set()
+
+    def prepare(self) -> str:
+        """See to what it needs around it; return what is to be told of that."""
+        return "" if self.command.prepare is None else self.command.prepare()
 
     def quit(self) -> None:
         """Ask it to finish what it does and end; it is not started again."""

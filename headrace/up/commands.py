@@ -12,10 +12,16 @@ from pathlib import Path
 
 from headrace.data_folder import DataFolder
 from headrace.embedded_redis import RedisServer
+from headrace.memory import memory_bytes
 from headrace.ping import answers
 from headrace.settings import UpSettings
+from headrace.up.ballast import Ballast
 from headrace.up.child import Command
 from headrace.up.ports import listens
+
+#: The part of the machine's memory, or of the container's, that the queue may take.
+_MEMORY_SHARE = 4
+_LEAST_MEMORY = 64 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +37,9 @@ def redis_command(
 ) -> Command:
     """Run Redis on a socket that only this user reaches, writing before it answers."""
     settings = {
+        # Without a limit Redis takes no notice of how full it is, until the kernel kills it. The
+        # rest is the models', and a rewrite of the log may for a moment need as much again.
+        "maxmemory": str(max(_LEAST_MEMORY, memory_bytes() // _MEMORY_SHARE)),
         "port": "0",
         "unixsocket": str(folder.socket),
         "unixsocketperm": "700",
@@ -51,7 +60,15 @@ def redis_command(
         ready=functools.partial(answers, folder.socket),
         # Held by the server too: its data are not opened twice although this process dies.
         inherit=(lock,),
+        prepare=functools.partial(_make_room, Ballast(folder.ballast)),
     )
+
+
+def _make_room(ballast: Ballast) -> str:
+    if ballast.release():
+        return "the disk is full: its ballast was deleted"
+    ballast.keep()
+    return ""
 
 
 def api_command(settings: UpSettings, port: int, models: list[ServedModel]) -> Command:

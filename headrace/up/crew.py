@@ -11,7 +11,7 @@ from headrace.up.log_files import bound
 
 #: Time a process gets beyond what its own drain may take, before it is killed.
 _GRACE_S = 10.0
-_LOG_CHECK_S = 60.0
+_LOOK_EVERY_S = 60.0
 
 
 class Crew:
@@ -55,12 +55,13 @@ class Crew:
         for child in reversed(self.children):
             child.kill()
 
-    async def bound_logs(self) -> None:
-        """Keep the log files from filling the disk."""
+    async def keep_house(self) -> None:
+        """Keep the log files from filling the disk, and what else needs a look now and then."""
         while True:
-            await asyncio.sleep(_LOG_CHECK_S)
+            await asyncio.sleep(_LOOK_EVERY_S)
             for child in self.children:
                 bound(child.command.log)
+                child.prepare()
 
     def _keep(self, group: asyncio.TaskGroup, child: Child) -> None:
         self._kept[child.name] = group.create_task(child.keep(), name=child.name)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
@@ -18,7 +19,9 @@ def bound(log: Path) -> None:
             return
     except FileNotFoundError:
         return
-    shutil.copyfile(log, log.with_suffix(".log.1"))
+    # On a full disk its room is worth more than what it says.
+    with contextlib.suppress(OSError):
+        shutil.copyfile(log, log.with_suffix(".log.1"))
     os.truncate(log, 0)
 
 

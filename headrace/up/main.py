@@ -81,7 +81,7 @@ class Household:
                 try:
                     drawing = group.create_task(self._draw(shown))
                     asides = [
-                        group.create_task(self._crew.bound_logs()),
+                        group.create_task(self._crew.keep_house()),
                         group.create_task(
                             self._figures.follow([model.name for model in self._models])
                         ),

@@ -18,6 +18,7 @@ import redis
 from headrace.data_folder import DataFolder, FolderLock
 from headrace.embedded_redis import RedisServer, find_server
 from headrace.errors import StartRefused
+from headrace.memory import memory_bytes
 from headrace.up.child import Child, State
 from headrace.up.commands import redis_command
 
@@ -58,6 +59,21 @@ async def test_it_keeps_its_data_over_a_kill(folder: DataFolder) -> None:
     assert child.ended == "exit 0"
 
 
+async def test_a_ballast_lies_beside_the_data_and_is_made_again(folder: DataFolder) -> None:
+    with FolderLock(folder) as lock:
+        child = embedded(folder, lock)
+        keeping = asyncio.create_task(child.keep())
+        await until(lambda: child.state is State.RUNNING)
+        about = folder.ballast.stat()
+        # Real blocks: a hole would make no room.
+        assert about.st_blocks * 512 >= about.st_size > 0
+        folder.ballast.unlink()
+        assert child.prepare() == ""
+        assert folder.ballast.stat().st_size == about.st_size
+        child.quit()
+        await keeping
+
+
 async def test_it_writes_before_it_answers_and_only_we_reach_it(folder: DataFolder) -> None:
     with FolderLock(folder) as lock:
         child = embedded(folder, lock)
@@ -76,6 +92,8 @@ async def test_it_writes_before_it_answers_and_only_we_reach_it(folder: DataFold
         "maxmemory-clients": "0",
     }
     assert {name: config[name] for name in expected} == expected
+    # A limit, or Redis would not know when it is full; and room for the models beside it.
+    assert 64 << 20 <= int(config["maxmemory"]) <= max(64 << 20, memory_bytes() // 4)
     assert stat.S_IMODE(folder.socket.parent.stat().st_mode) == 0o700
     assert stat.S_IMODE(folder.redis.stat().st_mode) == 0o700
 
