@@ -14,6 +14,7 @@ from jobs.states import FINAL, Status
 
 #: What the status of a job counts as.
 _GROUPS = {Status.QUEUED: "queued", Status.RUNNING: "running", Status.CANCELING: "running"}
+_DEAD = {Status.FAILED, Status.TIMED_OUT}
 #: Seconds between two looks: what is torn by a change in one is whole in the other.
 _LOOK_AGAIN_S = 0.5
 
@@ -196,6 +197,15 @@ def _times(snapshot: Snapshot) -> Iterator[Row]:
                 yield "orphan", f"index:{index}", f"{identifier} is gone"
 
 
+def _dead(snapshot: Snapshot) -> Iterator[Row]:
+    dead = snapshot.zset("dead")
+    failed = {i for i, job in snapshot.jobs.items() if job.get("status") in _DEAD}
+    for identifier in failed - dead.keys():
+        yield "missing", "dead", f"{identifier} failed and administrators do not see it"
+    for identifier in dead.keys() - failed:
+        yield "orphan", "dead", f"{identifier} is gone or did not fail"
+
+
 def _counters(snapshot: Snapshot) -> Iterator[Row]:
     there: Counter[tuple[str, str]] = Counter()
     for job in snapshot.jobs.values():
@@ -254,6 +264,7 @@ _RULES: tuple[Callable[[Snapshot], Iterator[Row]], ...] = (
     _returned,
     _hands,
     _times,
+    _dead,
     _counters,
     _batches,
     _keys,

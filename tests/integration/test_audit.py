@@ -122,6 +122,14 @@ FAULTS: dict[str, tuple[Tamper, Callable[[Scene], set[tuple[str, str]]]]] = {
         lambda s: s.redis.zrem(f"{P}index:default:echo", s.done),
         lambda s: {("missing", "index:default:echo")},
     ),
+    "a failed job that administrators do not see": (
+        lambda s: s.redis.zrem(f"{P}dead", s.failed),
+        lambda s: {("missing", "dead")},
+    ),
+    "a dead letter that did not fail": (
+        lambda s: s.redis.zadd(f"{P}dead", {s.done: 1}),
+        lambda s: {("orphan", "dead")},
+    ),
     "a record that is gone": (
         lambda s: s.redis.delete(f"{P}job:{s.waiting}"),
         lambda s: {

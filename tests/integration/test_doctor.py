@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,6 @@ import redis
 from typer.testing import CliRunner, Result
 
 from headrace.cli import app
-from headrace.doctor import server
 from jobs.cards import CardStore
 from jobs.worker_queue import HandBack
 from tests.conftest import RedisServer
@@ -150,11 +150,25 @@ async def test_jobs_that_no_worker_serves_are_named(rig: Rig, look: Look) -> Non
 async def test_clocks_that_are_apart_are_named(
     rig: Rig, look: Look, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real = server.time.time
+    real = time.time
     for seconds, level in ((0.0, None), (-5.0, "warning"), (90.0, "error")):
         monkeypatch.setattr("headrace.doctor.server.time.time", lambda s=seconds: real() + s)
         faults, _ = await found(look, "--quick")
         assert [one["level"] for one in faults if one["name"] == "clock"] == [level][: bool(level)]
+
+
+async def test_a_worker_whose_clock_is_off_is_named(
+    rig: Rig, look: Look, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    worker = await rig.worker("gpu-7")
+    real = time.time
+    for seconds, level in ((0.0, None), (5.0, "warning"), (-90.0, "error")):
+        with monkeypatch.context() as patch:
+            patch.setattr("jobs.worker_queue.time.time", lambda s=seconds: real() + s)
+            await worker.beat([], state="ready", stats={})
+        faults, _ = await found(look, "--quick")
+        assert [one["level"] for one in faults] == [level][: bool(level)]
+        assert all(one["says"].startswith("the clocks of gpu-7 and Redis are") for one in faults)
 
 
 async def test_an_api_is_asked_when_it_is_named(rig: Rig, look: Look) -> None:
