@@ -13,7 +13,15 @@ FULL = os.environ.get("CHAOS_SIZE") == "full"
 SIZES: dict[str, tuple[int, int]] = {
     "campaign_jobs": (5_000, 100_000),
     "campaign_kills": (100, 1_000),
+    "adoption_kills": (6, 200),
+    "frozen_workers": (20, 200),
+    "rolling_restarts": (10, 50),
     "redis_kills": (10, 100),
+    "sentinel_failovers": (1, 5),
+    "cluster_kills": (3, 30),
+    "cut_pairs": (20, 2_000),
+    "torn_shapes": (1, 1_000),
+    "growth_jobs": (20_000, 100_000),
     "redis_kills_jobs": (20_000, 200_000),
 }
 

@@ -37,7 +37,7 @@ def ready(api: Api, model: str = "chaos") -> int:
 
 def await_ready(api: Api, count: int, model: str = "chaos") -> None:
     """Wait until as many workers are ready."""
-    until(lambda: ready(api, model) == count, 90, f"{count} workers of {model} are ready")
+    until(lambda: ready(api, model) == count, 300, f"{count} workers of {model} are ready")
 
 
 def events(process: Process, name: str) -> list[dict[str, Any]]:
