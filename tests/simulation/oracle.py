@@ -1,0 +1,153 @@
+"""What the scripts that clients and the sweep use must answer, and must do to the books."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from jobs.ids import shard_of
+from jobs.states import Status
+
+from .books import Account, BatchAccount, Books
+
+
+@dataclass(frozen=True, eq=False)
+class Packet:
+    """One call of a script as it goes over the wire, and what its sender means by it."""
+
+    name: str
+    shard: int
+    #: The arguments after the policy.
+    given: Sequence[Any]
+    #: Jobs, claims, outcomes or hand-backs, for those scripts that take several.
+    items: Sequence[Any] = ()
+    args: Sequence[Any] = ()
+
+    def mine(self) -> list[Any]:
+        """Return the items that are of this packet's shard."""
+        return [each for each in self.items if shard_of(each.id) == self.shard]
+
+
+class Clients(Books):
+    """Judges each answer of one shard, and keeps its books. `status` looks a job up in Redis,
+    for the few choices that are Redis's own."""
+
+    status: Callable[[str], str]
+
+    def judge(self, packet: Packet, answer: Any) -> None:
+        """Check an answer and account for what the call did."""
+        getattr(self, packet.name)(packet, answer)
+
+    def submit(self, packet: Packet, answer: Any) -> None:
+        most, batch, digest, fingerprint, _, *rest = packet.given
+        jobs = packet.items
+        width = len(rest) // len(jobs)
+        ids = [rest[at * width] for at in range(len(jobs))]
+        if batch:
+            self._submit_batch(
+                batch, (digest, fingerprint), dict(zip(ids, jobs, strict=True)), answer
+            )
+            return
+        for at, (identifier, job) in enumerate(zip(ids, jobs, strict=True)):
+            digest = rest[at * width + 9]
+            first = self.idem.get(digest)
+            if identifier in self.jobs:
+                expected = [b"ok", b"%d" % self.jobs[identifier].created]
+            elif first:
+                verdict = b"replayed" if first[1] == job.fingerprint else b"conflict"
+                expected = [verdict, first[0].encode()]
+            elif self.queued(job.model) >= most:
+                expected = [b"full", self.queued(job.model)]
+            else:
+                watch = rest[at * width + 13]
+                self.enter(Account(identifier, job, self.now, digest=digest, watch=watch))
+                expected = [b"ok", self.now]
+            assert answer[at] == expected, (answer[at], expected)
+
+    def _submit_batch(self, batch: str, key: tuple[str, str], jobs: Any, answer: Any) -> None:
+        model = next(iter(jobs.values())).model
+        first = self.idem.get(key[0])
+        if batch in self.batches:
+            expected = [b"ok", b"%d" % self.batches[batch].created]
+        elif first:
+            verdict = b"replayed" if first[1] == key[1] else b"conflict"
+            expected = [verdict, first[0].encode()]
+        elif self.queued(model) + len(jobs) > self.options.max_queue_depth:
+            expected = [b"full", self.queued(model)]
+        else:
+            counts: Counter[Status] = Counter({Status.QUEUED: len(jobs)})
+            self.batches[batch] = BatchAccount(len(jobs), self.now, key[0], set(jobs), counts)
+            for identifier, job in jobs.items():
+                self.enter(Account(identifier, job, self.now, batch))
+            if key[0]:
+                self.idem[key[0]] = (batch, key[1])
+            expected = [b"ok", self.now]
+        assert answer == [expected], (answer, expected)
+
+    def cancel(self, packet: Packet, answer: Any) -> None:
+        account = self.jobs.get(packet.given[0])
+        if account is None or account.job.tenant != packet.given[1]:
+            expected = ("missing", "")
+        elif account.status in (Status.CANCELING, Status.CANCELED):
+            expected = ("ok", account.status)
+        elif account.final:
+            expected = ("final", account.status)
+        elif account.status == Status.QUEUED:
+            self.end(account, Status.CANCELED)
+            expected = ("ended", "canceled")
+        else:
+            self.become(account, Status.CANCELING)
+            expected = ("ok", "canceling")
+        assert answer == [each.encode() for each in expected], (answer, expected)
+
+    def delete(self, packet: Packet, answer: Any) -> None:
+        account = self.jobs.get(packet.given[0])
+        if account is None or account.job.tenant != packet.given[1]:
+            expected = ("missing", "")
+        elif account.final:
+            self.erase(account)
+            expected = ("ok", account.status)
+        else:
+            expected = ("open", account.status)
+        assert answer == [each.encode() for each in expected], (answer, expected)
+
+    def read(self, packet: Packet, answer: Any) -> None:
+        channel, *ids = packet.given
+        for identifier, row in zip(ids, answer, strict=True):
+            account = self.jobs.get(identifier)
+            assert (row is None) == (account is None), identifier
+            if account is None:
+                continue
+            if channel and not account.final and channel not in account.watch.split():
+                account.watch = f"{account.watch} {channel}".strip()
+                self.touch(account)
+            if channel and not account.final:
+                # Who waits is told no more than that.
+                assert row[1:] == [None, None, None, None, -1]
+                continue
+            _, given, output, extra, progress, ahead = row
+            kept = None if account.status == Status.SUCCEEDED else account.job.input
+            assert (given, output, progress) == (kept, account.output, account.progress)
+            assert extra == (account.job.extra() or None)
+            if account.status == Status.QUEUED and account.place != "backoff":
+                assert ahead == 0 if account.place != "lane" else ahead >= 0
+            else:
+                assert ahead == -1
+
+    def sweep(self, packet: Packet, answer: Any) -> None:
+        page = packet.given[0]
+        due = sorted((at, each) for each, at in self.due.items() if at <= self.now)[:page]
+        expired = []
+        for _, identifier in due:
+            account = self.jobs[identifier]
+            if account.final:
+                self.erase(account)
+            elif self.expiry(account) <= self.now:
+                self.end(account, Status.EXPIRED)
+                expired.append([account.job.model.encode(), account.job.version.encode()])
+            else:
+                assert account.place == "backoff"
+                self.to_line(account)
+        assert answer == [expired, int(len(due) == page)], (answer, expired)

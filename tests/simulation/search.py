@@ -1,0 +1,32 @@
+"""Looking for a run that breaks the promise."""
+
+from __future__ import annotations
+
+from hypothesis import HealthCheck, Phase, settings
+from hypothesis.stateful import run_state_machine_as_test
+
+from .machine import Machine
+from .wire import Wire
+
+
+def search(wire: Wire, examples: int, steps: int, *, explain: bool = True) -> None:
+    """Run examples until one fails, or all hold; `explain` shortens one that fails.
+
+    A failure prints its steps, and a blob that gives the same run again.
+    """
+    Machine.wire = wire
+    phases = (Phase.generate, Phase.shrink) if explain else (Phase.generate,)
+    run_state_machine_as_test(
+        Machine,
+        settings=settings(
+            max_examples=examples,
+            stateful_step_count=steps,
+            deadline=None,
+            database=None,
+            derandomize=False,
+            print_blob=True,
+            report_multiple_bugs=False,
+            suppress_health_check=list(HealthCheck),
+            phases=phases,
+        ),
+    )
