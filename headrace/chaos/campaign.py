@@ -24,7 +24,7 @@ import httpx
 
 from headrace.chaos.aftermath import books, erase, leftovers
 from headrace.chaos.client import Client
-from headrace.chaos.crew import RECOVERY_S, Supervisor, Victim, end, freeze
+from headrace.chaos.crew import RECOVERY_S, Supervisor, Victim, always, end, freeze
 from headrace.chaos.faults import ALL, Fault, Menu, Plan, schedule
 from headrace.chaos.judge import judge
 from headrace.chaos.ledger import Ledger
@@ -196,6 +196,8 @@ class Campaign:
             until(
                 lambda: victim.pid() not in {None, pid} and victim.whole(), RECOVERY_S, victim.unit
             )
+        elif plan.kind == "long freeze":
+            freeze(pid, plan.asleep_s, partial(victim.ripe, at))
         else:
             freeze(pid, plan.asleep_s)
         fault = Fault(
@@ -237,7 +239,18 @@ class _Worker:
 
     def victim(self, runs: SideLog, *, child: bool) -> Victim:
         """Its engine, or its feeder; both are caught in the middle of a run."""
-        return Victim(self.name, self.process, lambda: self._runs(runs), self.ready, child)
+        return Victim(
+            self.name,
+            self.process,
+            partial(self._runs, runs),
+            self.ready,
+            child,
+            # A feeder with results that are not its own any more: the fence has to hold now.
+            always if child else partial(self._overtaken, runs),
+        )
+
+    def _overtaken(self, runs: SideLog, since: float) -> bool:
+        return any(runs.overtaken(engine, since) for engine in children(self.process.pid))
 
     def _runs(self, runs: SideLog) -> bool:
         return any(runs.busy(engine) for engine in children(self.process.pid))

@@ -20,6 +20,11 @@ PATIENCE_S = 3.0
 RECOVERY_S = 60.0
 
 
+def always(_: float) -> bool:
+    """Any time is as good as another."""
+    return True
+
+
 @dataclass(slots=True)
 class Victim:
     """One process that may be hit. Those of one `unit` are not hit at the same time."""
@@ -32,6 +37,8 @@ class Victim:
     whole: Callable[[], bool]
     #: the child that is meant, where it is not the process itself
     child: bool = False
+    #: asked with the time of a long freeze: whether waking it now is worst
+    ripe: Callable[[float], bool] = always
 
     def pid(self) -> int | None:
         """Its process, None while it has none."""
@@ -95,12 +102,18 @@ class Supervisor:
             self.lives[process.pid] = name
 
 
-def freeze(pid: int, seconds: float) -> None:
-    """Stop a process for so long, then let it go on; it may have ended meanwhile."""
+def freeze(pid: int, seconds: float, ripe: Callable[[], bool] = lambda: True) -> None:
+    """Stop a process for so long, and on until the time is ripe to let it go on.
+
+    It may have ended meanwhile.
+    """
     with contextlib.suppress(ProcessLookupError):
         os.kill(pid, signal.SIGSTOP)
         try:
             time.sleep(seconds)
+            end_at = time.monotonic() + PATIENCE_S
+            while not ripe() and time.monotonic() < end_at:
+                time.sleep(0.002)
         finally:
             os.kill(pid, signal.SIGCONT)
 

@@ -74,6 +74,15 @@ class SideLog:
         self.poll()
         return bool(self._open[engine])
 
+    def overtaken(self, engine: int, since: float) -> bool:
+        """Whether a job of this engine is in the middle of a run on another one now."""
+        self.poll()
+        names = [name for pid, open_ in self._open.items() if pid != engine for name in open_]
+        return any(
+            run.began > since and any(each.pid == engine for each in self.by_job[run.job])
+            for run in map(self._runs.__getitem__, names)
+        )
+
     def runs(self) -> list[Run]:
         """All runs but those of the warm-up, which belong to no job."""
         return [run for runs in self.by_job.values() for run in runs if run.job[:4] == "job_"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import socket
+import subprocess
 import sys
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -34,6 +35,12 @@ CODE = Path(__file__).resolve().parents[2]
 #: A model that does what it is told and writes each run to the stack's side log.
 CHAOS_MODEL = Path(__file__).resolve().parent / "model"
 
+#: Waits until whoever started it is gone, by whatever death, and ends what it left in the folder.
+_GUARD = """read -r _
+for each in /proc/[0-9]*; do
+    [ "$(readlink "$each/cwd")" = "$1" ] && kill -9 "${each#/proc/}"
+done"""
+
 
 class Stack:
     """A Redis, any number of APIs and workers, and one folder for all they write.
@@ -53,9 +60,17 @@ class Stack:
         self._settings = settings
         self._processes: list[Process] = []
         self._clients: list[Api] = []
+        self._guard: subprocess.Popen[bytes] | None = None
         self.redis = self.process("redis", [*self._redis_command(), *redis_args])
 
     def __enter__(self) -> Self:
+        # A session of its own: what ends our group must not end the one that cleans up after it.
+        self._guard = subprocess.Popen(
+            ["/bin/sh", "-c", _GUARD, "guard", str(self.folder)],
+            stdin=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )
         self.start_redis()
         return self
 
@@ -69,6 +84,9 @@ class Stack:
             api.http.close()
         for process in reversed(self._processes):
             process.kill_tree()
+        if self._guard is not None:
+            self._guard.kill()
+            self._guard.communicate()
         if self._own_folder and "CHAOS_KEEP" not in os.environ:
             shutil.rmtree(self.folder)
 
