@@ -22,8 +22,9 @@ FULL = 0.95
 TAKEN = 1000
 #: Bytes that the rest of a job's way adds to the log, beside its result.
 OWED = 1500
-#: A result is taken to be as large while no worker has told: a vector of 384 numbers.
-UNKNOWN_RESULT = 8192
+#: A result is taken to be as large while no worker has ever told: before its first run a model must
+#: not fill Redis with jobs whose results do not fit.
+UNKNOWN_RESULT = 64 << 10
 
 #: The log is mostly garbage at this many times its live data.
 _MOSTLY_GARBAGE = 2
