@@ -1,0 +1,104 @@
+"""The master dies under load and Sentinels make its replica the master, for each durability.
+
+With `replicated` nothing that was acknowledged is lost. With the others a failover takes what the
+replica did not have yet: that is counted, and must be of the last moment before the death.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from headrace.chaos.client import Client
+from headrace.chaos.ledger import Ledger
+from headrace.chaos.stack import Stack
+from tests.redis_nodes import Failover, Server, eventually, in_step
+
+from .sizes import report, size
+from .steady_load import MODEL, SteadyLoad
+
+#: A replica on this machine is so far behind at the most, in seconds, even when all is busy.
+_LAG_S = 3.0
+
+SETTINGS = {
+    "always": ("--appendonly", "yes", "--appendfsync", "always", "--save", ""),
+    "everysec": ("--appendonly", "yes", "--appendfsync", "everysec", "--save", ""),
+    "replicated": ("--appendonly", "no", "--save", ""),
+}
+
+
+def more(load: SteadyLoad, jobs: int, seconds: float = 60.0) -> None:
+    """Wait until so many more jobs were accepted."""
+    wanted = load.accepted() + jobs
+    eventually(lambda: load.accepted() >= wanted or load.failures, seconds)
+
+
+def lose_master(group: Failover, how: str) -> tuple[Server, float]:
+    """Let the master die or hang, and wait for the next one; the time (wall) when it happened."""
+    old, at = group.master, time.time()
+    if how == "kill":
+        old.kill()
+    else:
+        old.freeze()
+    eventually(lambda: group.replaced(old), 30)
+    return old, at
+
+
+def bring_back(group: Failover, old: Server, how: str) -> None:
+    """Let the old master come back: it has to become a replica of the new one."""
+    if how == "kill":
+        old.start()
+    else:
+        old.thaw()
+    eventually(lambda: old.role == "slave" and in_step(group.master), 40)
+
+
+@pytest.mark.timeout(240)
+@pytest.mark.parametrize("durability", SETTINGS)
+def test_a_failover_loses_no_more_than_was_said(durability: str, tmp_path: Path) -> None:
+    rounds = (
+        ["kill", "freeze"] * size("sentinel_failovers") if durability == "replicated" else ["kill"]
+    )
+    with (
+        Failover(*SETTINGS[durability]) as group,
+        Stack(redis_url=group.url, durability=durability) as stack,
+    ):
+        apis = [stack.api(), stack.api()]
+        workers = [stack.worker(data_dir=str(tmp_path / name)) for name in ("a", "b")]
+        apis[0].ready(MODEL)
+        client = Client(apis, Ledger(tmp_path / "ledger.jsonl"), connections=6)
+        deaths = []
+        with SteadyLoad(client) as load:
+            for how in rounds:
+                more(load, 100)
+                old, at = lose_master(group, how)
+                deaths.append(at)
+                if durability == "replicated":
+                    # Nothing is accepted meanwhile: the new master has no replica.
+                    bring_back(group, old, how)
+                more(load, 100)
+        assert not load.failures
+        client.read_all(90)
+        assert all(worker.running for worker in workers)
+        counts = verdict(client.ledger, deaths)
+        held = not counts["two_outcomes"] and not counts["unexplained"]
+        held = held and (durability != "replicated" or not counts["lost"])
+        report(f"sentinel {durability}", held, failovers=len(deaths), **counts)
+        assert held, json.dumps(counts)
+
+
+def verdict(ledger: Ledger, deaths: list[float]) -> dict[str, Any]:
+    """Count what was lost, and what of it no death of a master explains."""
+    accepted = {}
+    for line in ledger.path.read_text().splitlines():
+        entry = json.loads(line)
+        if "accepted" in entry:
+            accepted[entry["accepted"]] = entry["at"]
+    lost = ledger.gone.union(ledger.open())
+    # Acknowledged shortly before a death, or just when the old master was still believed.
+    late = {job for job in lost if any(-_LAG_S <= accepted[job] - at <= _LAG_S for at in deaths)}
+    return {**ledger.verdict(), "unexplained": len(lost - late)}
