@@ -63,12 +63,13 @@ class Settler:
         for held, outcome, code in parcels:
             self._station.holding.forget(held)
             verdict = verdicts.get(held.id, "stale")
-            if verdict in ("ok", "already", "canceled"):
+            # A retry whose answer was lost is not an end, although it was made already.
+            if verdict == "retry" or (verdict == "already" and outcome.kind == "retry"):
+                self._station.metrics.requeues.labels("retry").inc()
+            elif verdict in ("ok", "already", "canceled"):
                 status = "canceled" if verdict == "canceled" else outcome.kind
                 self._count(status, "canceled" if verdict == "canceled" else code)
                 self._end_to_end.observe(max(now_ms - held.job.created_at, 0) / 1000)
-            elif verdict == "retry":
-                self._station.metrics.requeues.labels("retry").inc()
             elif verdict == "stale":
                 self._station.metrics.stale_writes_refused.inc()
             if verdict != "ok" or outcome.kind != "succeeded":
