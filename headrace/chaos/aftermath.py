@@ -6,7 +6,7 @@ import asyncio
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 
-from headrace.chaos.client import Client
+from headrace.chaos.client import Client, Refused
 from jobs.audit import audit
 from jobs.connection import RedisConnections
 from jobs.policy import QueueOptions
@@ -27,15 +27,19 @@ def books(redis_url: str, options: QueueOptions) -> list[str]:
     return asyncio.run(look())
 
 
-def erase(client: Client) -> None:
-    """Delete every job of the ledger, as its client may."""
+def erase(client: Client) -> list[str]:
+    """Delete every job of the ledger, as its client may; return what could not be deleted."""
 
-    def delete(job_id: str) -> None:
-        # 404: it was deleted, and the answer was lost.
-        client.insist("DELETE", f"/v1/jobs/{job_id}", {204, 404})
+    def delete(job_id: str) -> str:
+        try:
+            # 404: it was deleted, and the answer was lost.
+            client.insist("DELETE", f"/v1/jobs/{job_id}", {204, 404})
+        except (Refused, TimeoutError) as error:
+            return f"{job_id} is not deleted: {error}"
+        return ""
 
     with ThreadPoolExecutor(client.connections) as pool:
-        list(pool.map(delete, client.ledger.everything()))
+        return [why for why in pool.map(delete, client.ledger.everything()) if why]
 
 
 def leftovers(redis_url: str) -> dict[str, int]:

@@ -6,6 +6,7 @@ strikes depends on the machine, as it waits until its victim is in the middle of
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 import signal
@@ -15,7 +16,6 @@ import time
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -93,7 +93,8 @@ class Campaign:
                 with self._breaking(self._victims(apis, workers, client), traffic, supervisor):
                     traffic.run()
                 self._say("everything is submitted and whole; reading what became of it")
-                client.read_all(SETTLE_S)
+                with contextlib.suppress(TimeoutError):
+                    client.read_all(SETTLE_S)
                 orphans = self._orphans(client)
             findings = judge(self._ledger, self._runs, self._faults, supervisor.lives)
         self._ledger.close()
@@ -146,7 +147,7 @@ class Campaign:
             "redis": [Victim("redis", redis, client.in_flight, self._stack.redis_answers)],
         }
 
-    @contextmanager
+    @contextlib.contextmanager
     def _breaking(
         self, victims: dict[str, list[Victim]], traffic: Traffic, supervisor: Supervisor
     ) -> Iterator[None]:
@@ -215,7 +216,7 @@ class Campaign:
         url = self._stack.redis_url
         options = QueueOptions(beat_limit_s=BEAT_LIMIT_S)
         found = books(url, options)
-        erase(client)
+        found += erase(client)
         found += books(url, options)
         return found + [f"{count} keys of kind {kind}" for kind, count in leftovers(url).items()]
 
