@@ -56,6 +56,8 @@ _WRONG_SERVER = (
     exceptions.AskError,
     exceptions.BusyLoadingError,
     exceptions.ClusterDownError,
+    # Scripts were flushed again between the loading of one and its call.
+    exceptions.NoScriptError,
     exceptions.ReadOnlyError,
     exceptions.TryAgainError,
     NotSent,
@@ -96,6 +98,7 @@ def translated() -> Iterator[None]:
     except (
         exceptions.ConnectionError,
         exceptions.TimeoutError,
+        exceptions.NoScriptError,
         exceptions.ReadOnlyError,
         exceptions.ClusterDownError,
         exceptions.TryAgainError,
