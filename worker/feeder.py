@@ -14,6 +14,7 @@ from telemetry import logs
 from worker.backoff import TRANSIENT, Backoff
 from worker.cancels import Cancels
 from worker.holding import AT_WORK, LEAVING, UNSTARTED, Held, Phase
+from worker.probing import silent
 from worker.returning import Returner
 from worker.station import Station
 from worker.timing import rest_s
@@ -90,6 +91,9 @@ class Feeder:
     def _plan(self) -> Plan:
         station = self._station
         if station.quiet or not station.registered or not station.engine.ready:
+            return Plan(0)
+        if silent(station):
+            # What it cannot run now, another worker may.
             return Plan(0)
         holding, limits, timing = station.holding, station.limits, station.timing
         running = holding.on_gpu

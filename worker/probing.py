@@ -94,7 +94,15 @@ def _proof(station: Station) -> Readiness:
         if now - since <= limit_s:
             return Readiness("ready")
         return Readiness("unready", f"a batch is over its limit of {limit_s:g} s")
-    silent_s = now - station.kernel_ran_at
-    if silent_s > PROBE_EVERY_S + PROBE_LIMIT_S + LOOK_EVERY_S:
+    if silent(station):
+        silent_s = now - station.kernel_ran_at
         return Readiness("unready", f"no kernel has run for {silent_s:.0f} s")
     return Readiness("ready")
+
+
+def silent(station: Station) -> bool:
+    """Whether no job of this worker runs, and probes are not answered either."""
+    if station.holding.counts[Phase.ON_GPU]:
+        return False
+    silent_s = station.clock() - station.kernel_ran_at
+    return silent_s > PROBE_EVERY_S + PROBE_LIMIT_S + LOOK_EVERY_S

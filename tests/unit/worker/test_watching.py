@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from worker.cancels import Cancels
 from worker.engine_handle import EngineState
+from worker.feeder import Feeder
 from worker.health import probes
 from worker.holding import Phase
 from worker.ladder import MOST_KILLS
-from worker.probing import Prober, readiness
+from worker.probing import Prober, readiness, silent
+from worker.returning import Returner
 from worker.settling import Settler
 from worker.watchdog import Watchdog
 from worker.wire import Cancel, Drop, Probe
@@ -187,6 +189,16 @@ def test_an_idle_engine_has_to_answer_probes_to_be_ready(station, clock):
     prober.look()
     assert station.engine.kills == ["hung"]
     assert readiness(station).state == "unready"
+
+
+def test_an_engine_that_does_not_answer_probes_is_fed_nothing(station, clock, run):
+    feeder = Feeder(station, Cancels(station, Settler(station)), Returner(station))
+    station.registered = True
+    assert feeder._plan().count == 1
+    clock.now += 12
+    assert feeder._plan().count == 0
+    run("a")
+    assert not silent(station)
 
 
 def test_a_busy_engine_is_not_probed(station, clock, run):
