@@ -33,13 +33,13 @@ _PLAIN = (
 )
 _CALLED = re.compile(r"redis\.call\('([A-Z]+)'|in_pieces\('([A-Z]+)'")
 
-#: Answers the commands that this account may not use. The arguments are none of a real call: a key
-#: or channel of ours where each command wants its first.
+#: Answers the commands that this account may not use. The arguments are none of a real call: each
+#: is a name as our keys and channels have it.
 _MAY = """
 local missing = {}
 for i = 2, #ARGV do
   local name, first = ARGV[i], ARGV[1]
-  local known, may = pcall(redis.acl_check_cmd, name, first, '1', '1', '1', '1')
+  local known, may = pcall(redis.acl_check_cmd, name, first, first, first, first)
   if not known then known, may = pcall(redis.acl_check_cmd, name) end
   if known and not may then missing[#missing + 1] = name end
 end
@@ -64,7 +64,7 @@ async def check_server(node: Node, kind: str, durability: str, namespace: str) -
     """Check one server; return what could not be checked, or raise WrongRedis."""
     try:
         server = await node.client.info()
-        # First, since all that follows needs them.
+        _check_kind(server, kind)
         await _check_rights(node, namespace)
     except exceptions.AuthenticationError as error:
         raise WrongRedis(
@@ -75,7 +75,6 @@ async def check_server(node: Node, kind: str, durability: str, namespace: str) -
             f"The Redis user of HEADRACE_REDIS_URL lacks a right: {error}. "
             f"Run: ACL SETUSER <user> {_rights(needed_commands(), namespace)}"
         ) from error
-    _check_kind(server, kind)
     warnings = []
     if durability == "replicated":
         try:
