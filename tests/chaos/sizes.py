@@ -20,6 +20,7 @@ SIZES: dict[str, tuple[int, int]] = {
     "sentinel_failovers": (1, 5),
     "cluster_kills": (3, 30),
     "cut_pairs": (20, 2_000),
+    "torn_cuts": (12, 1_000_000),
     "torn_shapes": (1, 1_000),
     "growth_jobs": (20_000, 100_000),
     "redis_kills_jobs": (20_000, 200_000),
