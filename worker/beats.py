@@ -38,6 +38,7 @@ class Beats:
         self._station = station
         self._cancels = cancels
         self._verify: Verify | None = verify
+        #: when the last beat was sent that found this life alive
         self._beat_at = float("-inf")
         self._buried_at = float("-inf")
 
@@ -76,6 +77,8 @@ class Beats:
     async def _beat(self) -> None:
         station = self._station
         ready = readiness(station)
+        # Not when it is answered: an answer may be read long after, by a worker that slept.
+        sent_at = station.clock()
         answer = await station.queue.beat(
             list(station.holding.jobs), state=ready.state, reason=ready.reason, stats=self._stats()
         )
@@ -83,7 +86,7 @@ class Beats:
             self._buried()
             await self._register()
         elif not answer.buried:
-            self._beat_at = station.clock()
+            self._beat_at = sent_at
             await self._reconcile(answer)
 
     def _stats(self) -> dict[str, str]:
