@@ -59,6 +59,10 @@ KINDS = {
         "hang", "timed_out", "timed_out", crashes=1, reasons=("timeout", "timed_out"),
         tells="in spin", settings={"cancel_grace_s": "1"},
     ),
+    "hang in native code": Kind(
+        "stuck", "timed_out", "timed_out", crashes=1, reasons=("timeout", "timed_out"),
+        tells="in stick", settings={"cancel_grace_s": "1"},
+    ),
     "worker": Kind("worker", "poisoned", crashes=3, reasons=("worker_restarted",) * 3),
     "pod": Kind(
         "worker", "poisoned", crashes=3, reasons=LOST, settings={"beat_limit_s": "1"},
@@ -93,7 +97,7 @@ class Case:
         """The culprit and its mates, accepted together; a hang is over its limit soon."""
         inputs: list[dict[str, Any]] = [{"n": n} for n in range(SIZE)]
         inputs[CULPRIT]["do"] = self._kind.do
-        body = {"inputs": inputs, **({"timeout_s": 2} if self._kind.do == "hang" else {})}
+        body = {"inputs": inputs, **({"timeout_s": 2} if self._kind.status == "timed_out" else {})}
         answer = self.api.call("POST", "/v1/models/poison/jobs/batch", json=body)
         assert answer.status_code == 202, answer.text
         ids = [job["id"] for job in answer.json()["jobs"]]

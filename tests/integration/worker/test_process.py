@@ -16,6 +16,10 @@ from typing import Any
 
 import httpx
 import pytest
+import redis
+
+from jobs import keys
+from jobs.shards import shards_for_model
 
 ACTOR = Path(__file__).parent / "actor"
 
@@ -118,6 +122,42 @@ async def test_a_feeder_killed_with_jobs_leaves_them_to_its_next_life(
         other = await rig.wait(each)
         assert (other.status, other.crashes) == ("succeeded", 0)
     assert not lives(engine), "an engine ends with its feeder"
+
+
+async def test_a_worker_one_of_whose_tasks_fails_ends_at_once_and_says_so(
+    rig, redis_url, tmp_path, started
+):
+    started.append(worker := Process(redis_url, tmp_path, beat_limit_s=2))
+    await worker.ready()
+    running = await rig.submit("sleep", seconds=30)
+    await rig.becomes(running, "running")
+    (engine,) = [each["engine_pid"] for each in worker.seen("engine_spawned")]
+    (shard,) = shards_for_model("actor")
+    with redis.Redis.from_url(redis_url) as client:
+        # No fault that a script knows of, nor one that passes.
+        beats = f"{keys.shard_prefix('hr', shard)}beats"
+        client.pipeline().delete(beats).set(beats, "no set of beats").execute()
+    assert await asyncio.to_thread(worker.running.wait, 10) == 1
+    (failed,) = worker.seen("worker_failed")
+    assert "WRONGTYPE" in failed["exception"]
+    assert not lives(engine)
+
+
+@pytest.mark.parametrize("busy", [False, True])
+async def test_a_feeder_that_is_killed_takes_its_engine_with_it_at_once(
+    rig, redis_url, tmp_path, started, until, busy
+):
+    started.append(worker := Process(redis_url, tmp_path))
+    await worker.ready()
+    if busy:
+        # Stuck where no Python runs: the engine cannot see that the line is dead.
+        await rig.becomes(await rig.submit("hold the GIL"), "running")
+    (engine,) = [each["engine_pid"] for each in worker.seen("engine_spawned")]
+    assert lives(engine)
+    worker.running.kill()
+    began = time.monotonic()
+    await until(lambda: not lives(engine), "the engine ends")
+    assert time.monotonic() - began < 2
 
 
 async def test_a_worker_that_slept_through_its_burial_writes_nothing_stale(

@@ -3,6 +3,7 @@
 import ctypes
 import json
 import os
+import re
 import signal
 import time
 from collections.abc import Sequence
@@ -25,7 +26,7 @@ class Input(BaseModel):
     n: int = 0
     do: Literal[
         "good", "exception", "invalid_output", "wrong_count", "oom", "exit", "segfault", "hang",
-        "worker",
+        "stuck", "worker",
     ] = "good"  # fmt: skip
     seconds: float = 0.0
 
@@ -73,6 +74,8 @@ def _do(kind: str) -> None:
         ctypes.string_at(0)
     if kind == "hang":
         spin()
+    if kind == "stuck":
+        stick()
     if kind == "worker":
         # As the kernel does where a container has no memory left: whoever is in it.
         os.kill(_FEEDER, signal.SIGKILL)
@@ -83,6 +86,11 @@ def spin() -> None:
     """Never end."""
     while True:
         pass
+
+
+def stick() -> None:
+    """Never end, in native code, and let no other thread run."""
+    re.match("(a+)+$", "a" * 100 + "b")
 
 
 def _write(**told: object) -> None:

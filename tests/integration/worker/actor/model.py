@@ -1,6 +1,7 @@
 """Does what its input says, also to the process it runs in."""
 
 import os
+import re
 import signal
 import time
 from pathlib import Path
@@ -52,11 +53,14 @@ class Model:
         """Act."""
         return [self._act(each, job) for each, job in zip(batch, ctx.jobs, strict=True)]
 
-    def _act(self, input, job):
+    def _act(self, input, job):  # noqa: C901 - one line for each thing it can do
         if input.do == "die" or (input.do == "die once" and self._first(input)):
             os.kill(os.getpid(), signal.SIGKILL)
         if input.do == "sleep":
             time.sleep(input.seconds)
+        if input.do == "hold the GIL":
+            # In native code, for longer than anybody waits.
+            re.match("(a+)+$", "a" * 100 + "b")
         if input.do == "watch":
             until = time.monotonic() + input.seconds
             while time.monotonic() < until and not job.canceled:
