@@ -14,7 +14,7 @@ async def models(patient: Patient) -> list[Check]:
     shards: dict[str, set[int]] = {}
     versions: dict[str, list[str]] = {}
     for entry in await CardStore(patient.connections).entries():
-        shards.setdefault(entry.model, set()).update(entry.shards)
+        shards.setdefault(entry.model, set()).update(entry.served)
         versions.setdefault(entry.model, []).append(entry.version)
     found: list[Check] = []
     for model, on in sorted(shards.items()):
