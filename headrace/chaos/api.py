@@ -45,7 +45,7 @@ class Api:
         """Whether it answers and is not about to end."""
         return self.status("/livez") == 200
 
-    def up(self, seconds: float = 20.0) -> None:
+    def up(self, seconds: float = 60.0) -> None:
         """Wait until it answers; a process that ended instead is an error with what it said."""
         process = self.process
         until(lambda: self.alive() or not process.running, seconds, "the API")

@@ -91,11 +91,12 @@ class Proxy:
             self._armed += armed
         return armed
 
-    def disarm(self) -> list[Point]:
-        """Forget the points that have not happened, and return them."""
+    def disarm(self, *armed: Armed) -> list[Point]:
+        """Forget these, or all, that have not happened, and return their points."""
         with self._lock:
-            armed, self._armed = self._armed, []
-        return [each.point for each in armed]
+            gone = [each for each in self._armed if not armed or each in armed]
+            self._armed = [each for each in self._armed if each not in gone]
+        return [each.point for each in gone]
 
     def cut_all(self) -> None:
         """Cut every connection of the role now."""
@@ -115,7 +116,7 @@ class Proxy:
         """Return the armed point, or the stroke of the storm, that this message meets."""
         wheres = WHERE[:2] if request else WHERE[2:]
         with self._lock:
-            if request:
+            if request or name == MESSAGE:
                 self.seen[name] += 1
             for armed in self._armed:
                 point = armed.point

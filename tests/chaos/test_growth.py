@@ -23,7 +23,7 @@ TTL_S = 3
 LIMIT = 100
 
 
-@pytest.mark.timeout(240)
+@pytest.mark.timeout(900)
 def test_nothing_grows_with_the_jobs() -> None:
     settings = {"result_ttl_s": str(TTL_S), "dead_ttl_s": str(TTL_S)}
     ports = [free_port(), free_port()]

@@ -117,7 +117,7 @@ def chosen_of(log: bytes, written: list[Written]) -> list[Written]:
     ]
 
 
-@pytest.mark.timeout(240)
+@pytest.mark.timeout(600)
 async def test_a_torn_log_holds_all_of_a_script_or_nothing(folder: Path) -> None:
     chosen_seed = seed()
     chance = random.Random(chosen_seed)
