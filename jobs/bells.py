@@ -37,11 +37,10 @@ async def listen(
     while True:
         node = None
         try:
-            nodes = await connections.by_node(shards)
-            if len(nodes) > 1:
-                source = _merged(connections, model, list(nodes.values()))
+            if connections.clustered and len(shards) > 1:
+                source = _merged(connections, model, shards)
             else:
-                [node] = nodes
+                [node] = await connections.by_node(shards)
                 names = [_name(connections, shard, model) for shard in shards]
                 source = _read(node, names, shards)
             # Closed here, not by the garbage collector: it holds connections.
@@ -55,19 +54,32 @@ async def listen(
 
 
 async def _merged(
-    connections: RedisConnections, model: str, groups: Sequence[Sequence[int]]
+    connections: RedisConnections, model: str, shards: Sequence[int]
 ) -> AsyncGenerator[Bell]:
-    """Yield the bells of shards on several nodes: one that is away silences no other."""
+    """Yield the bells of each shard: a Cluster lets no read span two slots, even on one node.
+
+    A node that is away silences no other.
+    """
     heard: asyncio.Queue[Bell] = asyncio.Queue(maxsize=64)
 
-    async def hear(shards: Sequence[int]) -> None:
-        async for bell in listen(connections, model, shards):
+    async def hear(shard: int) -> None:
+        async for bell in listen(connections, model, [shard]):
             await heard.put(bell)
 
-    readers = [asyncio.create_task(hear(shards), name="bells") for shards in groups]
+    known = list(shards)
+    readers = [asyncio.create_task(hear(shard), name="bells") for shard in known]
     try:
-        while True:
-            yield await heard.get()
+        while len(known) == len(shards):
+            bell = None
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(_BLOCK_MS / 1000):
+                    bell = await heard.get()
+            if bell is not None:
+                yield bell
+            for reader in readers:
+                if reader.done():
+                    # It ends by an error of ours alone, which is not to be lost.
+                    reader.result()
     finally:
         for reader in readers:
             reader.cancel()

@@ -128,6 +128,11 @@ class RedisConnections:
             raise RuntimeError("RedisConnections is used outside its `async with` block")
         return self._client
 
+    @property
+    def clustered(self) -> bool:
+        """Whether each command and read has to keep to the keys of one slot."""
+        return self._target.kind == "cluster"
+
     def dedicated(self) -> Redis:
         """Return a client with a connection of its own, to any server; the caller closes it.
 
@@ -205,7 +210,7 @@ class RedisConnections:
         """Send one command to the server of its key; use it inside `translated()`."""
         name = command[0]
         if name in _KEYLESS:
-            if self._target.kind == "cluster":
+            if self.clustered:
                 raise NotImplementedError(f"{name} concerns one server; ask each of masters()")
             slot = 0
         else:

@@ -89,10 +89,16 @@ class WorkerQueue:
 
     async def _follow_cards(self) -> None:
         """Live on shards, too, that another worker's card has named since."""
-        if self._cards_revision == await self._cards.revision():
+        known = self._cards_revision
+        try:
+            if known == await self._cards.revision():
+                return
+            fresh = [shard for shard in await self._served() if shard not in self._shards]
+            await self._enter(fresh)
+        except QueueUnavailable:
+            # The cards' server may be another than those of the shards, which must go on.
+            self._cards_revision = known
             return
-        fresh = [shard for shard in await self._served() if shard not in self._shards]
-        await self._enter(fresh)
         self._shards += fresh
 
     async def _run(self, script: scripts.Script, shard: int, args: Sequence[Any]) -> Any:

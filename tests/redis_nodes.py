@@ -41,7 +41,11 @@ class Server:
         """Start it (again) and wait until it answers."""
         with (self.folder / "log").open("ab") as output:
             self._process = subprocess.Popen(self.command, stdout=output, stderr=output)
-        until(self.answers, 15, f"the server on port {self.port}")
+        try:
+            until(self.answers, 15, f"the server on port {self.port}")
+        except TimeoutError:
+            self.kill()
+            raise
         return self
 
     def answers(self) -> bool:
