@@ -149,15 +149,16 @@ class CardWatch:
 
     async def refresh(self) -> None:
         """Read the cards if they changed."""
-        self._looked_at = time.monotonic()
+        began_at = time.monotonic()
         # Read before the cards: what is published in between raises it again.
         revision = await self._store.revision()
-        if revision == self.revision:
-            return
-        entries = await self._store.entries()
-        self._production = await self._store.production()
-        self._entries = {(entry.model, entry.version): entry for entry in entries}
-        self.revision = revision
+        if revision != self.revision:
+            entries = await self._store.entries()
+            self._production = await self._store.production()
+            self._entries = {(entry.model, entry.version): entry for entry in entries}
+            self.revision = revision
+        # Only now: a look that failed has seen nothing, and nobody may take it for one.
+        self._looked_at = began_at
 
     async def _follow(self) -> None:
         while True:

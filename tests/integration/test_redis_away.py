@@ -161,3 +161,16 @@ async def test_a_revoked_key_is_refused_and_the_door_stays_shut(redis_url: str, 
             await store.seed(tmp_path / "none")
         with pytest.raises(BadKey, match="Tenant"):
             await store.create(tenant="Bad Tenant")
+
+
+async def test_a_look_at_the_cards_that_failed_says_of_no_model_that_there_is_none(
+    own_redis: RedisServer,
+) -> None:
+    own_redis.kill()
+    async with RedisConnections(own_redis.url) as connections, CardWatch(connections) as watch:
+        for _ in range(3):
+            with pytest.raises(QueueUnavailable):
+                await watch.find("echo")
+        own_redis.start()
+        with pytest.raises(ModelNotFound):
+            await watch.find("echo")
