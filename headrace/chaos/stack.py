@@ -98,7 +98,7 @@ class Stack:
     def start_redis(self) -> None:
         """Start Redis, or start it again on the same data, and wait until it answers."""
         self.redis.start()
-        until(self.redis_answers, what="redis-server")
+        until(self.redis_answers, 60.0, "redis-server")
 
     def redis_answers(self) -> bool:
         """Whether Redis is up and has read its data."""

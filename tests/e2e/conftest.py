@@ -7,7 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from .stack import EXAMPLES, MODELS, Api, Stack
+from headrace.chaos.stack import Api, Stack
+
+from .folders import EXAMPLES, MODELS
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

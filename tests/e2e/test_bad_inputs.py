@@ -8,10 +8,11 @@ from typing import Any
 import pytest
 from pydantic import BaseModel, ValidationError
 
+from headrace.chaos.stack import Api
 from model_store.loader import load_folder
 
+from .folders import MODELS
 from .problems import problem
-from .stack import MODELS, Api
 
 WRONG: dict[str, list[Any]] = {
     "text": ["", "x" * 11, 1, None, ["a"], True],

@@ -8,10 +8,9 @@ import json
 import pytest
 from typer.testing import CliRunner, Result
 
+from headrace.chaos.stack import Api
 from headrace.cli import app
 from headrace.client.asynchronous import AsyncClient
-
-from .stack import Api
 
 
 @pytest.fixture(autouse=True)

@@ -10,7 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from .stack import EXAMPLES, Api, Stack
+from headrace.chaos.stack import Api, Stack
+
+from .folders import EXAMPLES
 
 TEXTS = [
     "A headrace brings water to the wheel.",

@@ -7,8 +7,9 @@ from concurrent.futures import ThreadPoolExecutor
 
 import httpx
 
+from headrace.chaos.stack import Api
+
 from .problems import problem
-from .stack import Api
 
 GIVEN = {"message": "once"}
 

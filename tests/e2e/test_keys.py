@@ -9,8 +9,10 @@ from collections.abc import Iterator
 import httpx
 import pytest
 
+from headrace.chaos.stack import Api, Stack, until
+
+from .folders import EXAMPLES
 from .problems import problem
-from .stack import EXAMPLES, Api, Stack, until
 
 SECRET = "s" * 43
 KEYS = {

@@ -7,12 +7,14 @@ import signal
 import threading
 import time
 from collections.abc import Callable
-from pathlib import Path
 
 import pytest
 
-from .ledger import Ledger
-from .stack import MODELS, Api, Process, Stack, until
+from headrace.chaos.client import Client
+from headrace.chaos.ledger import Ledger
+from headrace.chaos.stack import Api, Process, Stack, alive, until
+
+from .folders import MODELS
 
 JOBS = 2000
 
@@ -37,19 +39,13 @@ class Victim:
         """Somebody else is to start another: here, the test."""
         engine = self.worker.engine()
         self.worker.kill()
-        until(lambda: not _alive(engine), 5, "the engine ends with its feeder")
+        until(lambda: not alive(engine), 5, "the engine ends with its feeder")
         self.worker = self._worker()
 
     def kill_redis(self) -> None:
         """Likewise."""
         self.stack.redis.kill()
-        self.stack.redis.start()
-        until(self.stack.redis_answers)
-
-
-def _alive(pid: int) -> bool:
-    stat = Path(f"/proc/{pid}/stat")
-    return stat.exists() and stat.read_text().rsplit(")", 1)[1].split()[0] != "Z"
+        self.stack.start_redis()
 
 
 KILLS: dict[str, Callable[[Victim], None]] = {
@@ -63,17 +59,18 @@ KILLS: dict[str, Callable[[Victim], None]] = {
 def test_nothing_is_lost_and_each_job_has_one_outcome(own_stack: Stack, name: str) -> None:
     victim = Victim(own_stack)
     inputs = [{"name": str(number), "seconds": 0.002} for number in range(JOBS)]
-    ledger = Ledger(victim.api, "actor", inputs)
-    submitting = threading.Thread(target=ledger.submit_all)
+    ledger = Ledger(own_stack.folder / "ledger.jsonl")
+    client = Client([victim.api], ledger)
+    submitting = threading.Thread(target=client.submit_all, args=("actor", inputs))
     submitting.start()
     for share in (0.2, 0.5):
-        _until_done(ledger, int(JOBS * share))
+        _until_done(client, int(JOBS * share))
         _until_running(victim.api)
         KILLS[name](victim)
     submitting.join()
-    ledger.read_all()
+    client.read_all()
     verdict = ledger.verdict()
-    assert (verdict["accepted"], verdict["lost"], verdict["changed"]) == (JOBS, 0, 0), verdict
+    assert (verdict["accepted"], verdict["lost"], verdict["two_outcomes"]) == (JOBS, 0, 0), verdict
     assert verdict["statuses"] == {"succeeded": JOBS}, verdict
     names = {told["output"]["name"] for told in ledger.outcomes.values()}
     assert names == {str(number) for number in range(JOBS)}
@@ -91,11 +88,11 @@ def test_a_job_of_a_vanished_worker_is_queued_again_though_no_worker_is_left(
     assert victim.api.call("GET", "/v1/models/actor/scale").json()["running"] == 0
 
 
-def _until_done(ledger: Ledger, count: int) -> None:
+def _until_done(client: Client, count: int) -> None:
     def enough() -> bool:
         time.sleep(0.1)
-        ledger.read_once()
-        return ledger.done >= count
+        client.read_once()
+        return client.ledger.done >= count
 
     until(enough, 60, f"{count} jobs are done")
 

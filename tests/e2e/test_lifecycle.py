@@ -9,8 +9,9 @@ from typing import Any
 
 import pytest
 
+from headrace.chaos.stack import Api
+
 from .problems import job_error, problem
-from .stack import Api
 
 
 @pytest.fixture

@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 
+from headrace.chaos.stack import Api, until
+
 from .problems import problem
-from .stack import Api, until
 
 BATCH = "/v1/models/echo/jobs/batch"
 

@@ -7,7 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from .stack import EXAMPLES, Process, Stack, tree
+from headrace.chaos.stack import Process, Stack, tree
+
+from .folders import EXAMPLES
 
 MIB = 1024 * 1024
 #: all-MiniLM-L6-v2 in float32: 22.7 million parameters.

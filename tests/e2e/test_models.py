@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from .stack import Api, until
+from headrace.chaos.stack import Api, until
 
 
 def test_a_card_says_what_a_client_needs(api: Api) -> None:

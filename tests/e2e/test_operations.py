@@ -11,7 +11,9 @@ from dataclasses import dataclass
 import httpx
 import pytest
 
-from .stack import MODELS, Api, Process, Stack, free_port, until
+from headrace.chaos.stack import Api, Process, Stack, free_port, until
+
+from .folders import MODELS
 
 
 @dataclass

@@ -8,7 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from .stack import MODELS, Api, Stack, until
+from headrace.chaos.stack import Api, Stack, until
+
+from .folders import MODELS
 
 QUEUED = {"low": 300, "normal": 500, "high": 960}
 #: While all three still have jobs, and after the second in which the worker gets into its stride.

@@ -9,8 +9,10 @@ from concurrent.futures import ThreadPoolExecutor
 import httpx
 import pytest
 
+from headrace.chaos.stack import Api, Stack, until
+
+from .folders import EXAMPLES, MODELS
 from .problems import problem
-from .stack import EXAMPLES, MODELS, Api, Stack, until
 
 GIVEN = {"message": "x"}
 

@@ -9,8 +9,9 @@ from typing import Any
 import httpx
 import pytest
 
+from headrace.chaos.stack import Api
+
 from .problems import problem
-from .stack import Api
 
 JOBS = "/v1/models/echo/jobs"
 JSON = {"Content-Type": "application/json"}

@@ -8,7 +8,9 @@ from concurrent.futures import ThreadPoolExecutor
 import httpx
 import pytest
 
-from .stack import EXAMPLES, MODELS, Api, Stack, tree, until
+from headrace.chaos.stack import Api, Stack, tree, until
+
+from .folders import EXAMPLES, MODELS
 
 
 @pytest.fixture(scope="module")

@@ -7,8 +7,10 @@ from collections.abc import Iterator
 
 import pytest
 
+from headrace.chaos.stack import Api, Stack, until
+
+from .folders import EXAMPLES, MODELS
 from .problems import job_error, problem
-from .stack import EXAMPLES, MODELS, Api, Stack, until
 
 GIVEN = {"message": "x"}
 TIGHT = {"result_ttl_s": "2", "dead_ttl_s": "3", "max_queue_age_s": "2", "max_queue_depth": "5"}

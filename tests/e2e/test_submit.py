@@ -7,8 +7,9 @@ import time
 
 import pytest
 
+from headrace.chaos.stack import Api
+
 from .problems import job_error
-from .stack import Api
 
 JOB_ID = re.compile(r"job_[0-9a-v]{29}")
 TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z")

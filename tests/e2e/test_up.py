@@ -10,7 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from .stack import EXAMPLES, MODELS, Api, Process, Stack, children, free_port, tree, until
+from headrace.chaos.stack import Api, Process, Stack, children, free_port, tree, until
+
+from .folders import EXAMPLES, MODELS
 
 
 class Up:
