@@ -17,7 +17,7 @@ WATCH_S = 0.05
 #: seconds for which a victim is waited for to be in the middle of something
 PATIENCE_S = 3.0
 #: seconds in which a victim has to be whole again
-RECOVERY_S = 60.0
+RECOVERY_S = 120.0
 
 
 def always(_: float) -> bool:

@@ -11,7 +11,7 @@ from headrace.chaos.campaign import Campaign, Size
 from .sizes import report, seed, size
 
 
-@pytest.mark.timeout(400)
+@pytest.mark.timeout(900)
 def test_nothing_is_lost_whatever_is_killed_or_frozen() -> None:
     wanted = Size(jobs=size("campaign_jobs"), faults=size("campaign_kills"), seed=seed())
     verdict = Campaign(wanted, say=print).run()

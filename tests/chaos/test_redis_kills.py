@@ -13,7 +13,7 @@ from headrace.chaos.traffic import SUBMITS
 from .sizes import report, seed, size
 
 
-@pytest.mark.timeout(400)
+@pytest.mark.timeout(900)
 def test_what_was_acknowledged_survives_the_death_of_redis() -> None:
     wanted = Size(
         jobs=size("redis_kills_jobs"),
