@@ -135,6 +135,10 @@ class Books:
         self.batches: dict[str, BatchAccount] = {}
         self.due: dict[str, int] = {}
         self.tokens: set[str] = set()
+        #: What waiting processes, idle workers and the sender of webhooks must have been told.
+        self.woken: list[tuple[str, str]] = []
+        self.events: list[tuple[str, str]] = []
+        self.rings = 0
         #: Jobs whose record may have changed since this was last cleared.
         self.touched: set[str] = set()
         self.changes = 0
@@ -203,8 +207,12 @@ class Books:
         self.become(account, status)
         ttl = self.options.dead_ttl_s if status == Status.FAILED else self.options.result_ttl_s
         account.finished, account.retained = self.now, self.now + int(ttl * 1000)
-        account.output, account.watch, account.not_before = payload, "", None
+        watching, account.watch = account.watch.split(), ""
+        account.output, account.not_before = payload, None
         self.due[account.id] = account.retained
+        self.woken += [(channel, account.id) for channel in watching]
+        if account.job.webhook is not None:
+            self.events.append((f"job.{status}", account.id))
         if account.batch:
             batch = self.batches[account.batch]
             if not any(not self.jobs[each].final for each in batch.members):

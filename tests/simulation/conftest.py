@@ -13,6 +13,7 @@ import pytest
 
 from headrace.embedded_redis import find_server
 
+from .draws import CHANNEL
 from .wire import Wire
 
 
@@ -40,3 +41,12 @@ def wire(redis_socket: Path) -> Iterator[Wire]:
     wire = Wire(redis_socket)
     yield wire
     wire.close()
+
+
+@pytest.fixture
+def ear(redis_socket: Path) -> Iterator[Wire]:
+    """Connect once more, as a process that waits for jobs."""
+    ear = Wire(redis_socket)
+    ear.call("SUBSCRIBE", CHANNEL)
+    yield ear
+    ear.close()

@@ -6,7 +6,10 @@ from typing import TYPE_CHECKING
 
 from jobs import scripts
 
+from .draws import CHANNEL
 from .fleet import Worker, driven
+from .link import TALLY
+from .telling import check_told, check_woken
 
 if TYPE_CHECKING:
     from .world import World
@@ -46,6 +49,9 @@ def come_to_rest(world: World) -> None:
     for comparer in link.comparers.values():
         comparer.check_all()
         comparer.check_tries()
+        check_told(comparer)
+    check_woken(world.ear, CHANNEL, list(link.shards.values()))
+    TALLY["jobs"] += sum(len(books.jobs) for books in link.shards.values())
     _forget(world, fresh)
 
 

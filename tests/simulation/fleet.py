@@ -77,11 +77,14 @@ class Worker:
         self.held: dict[str, Held] = {}
         #: Claims whose answer is still on its way.
         self.coming: list[list[Claimed]] = []
+        #: What each life that is over had on its engine, or may have had, in the end.
+        self.last: dict[str, set[str]] = {}
         self.registered = False
         self.frozen = False
 
     def register(self) -> None:
         """Begin a life; what the last one held is gone, but for what waits to be told."""
+        self.last[self.queue.life] = {each.id for each in self.at_work()}
         self.held = {each.id: each for each in self.held.values() if each.phase == "leaving"}
         self.registered = False
         driven(self.queue.register({"state": "loading"}))
@@ -110,6 +113,12 @@ class Worker:
     def at_work(self) -> list[Held]:
         """Jobs that may be on the GPU."""
         return [each for each in self.held.values() if each.phase in ("starting", "running")]
+
+    def engine_of(self, life: str) -> set[str] | None:
+        """Return what a life of this process has, or had in the end, on its engine."""
+        if life == self.queue.life:
+            return {each.id for each in self.at_work()}
+        return self.last.get(life)
 
     def start(self, chosen: Sequence[Held]) -> None:
         """Start a batch; a suspect is a batch of its own, and waits until nothing else runs."""

@@ -34,6 +34,7 @@ class Holders(Clients):
             account.token = ""
             of = (account.job.model, account.job.version)
             rows.append([each.encode() for each in (life, identifier, was, verdict, *of)])
+        self.rings += bool(rows)
         if len(held) > limit:
             self.beats[life] = 0
         else:
@@ -72,6 +73,7 @@ class Holders(Clients):
         self.lives.pop(life, None)
         self.beats.pop(life, None)
         self.changes += 1
+        self.rings += bool(held)
         assert answer == len(held), (answer, held)
 
     def beat(self, packet: Packet, answer: Any) -> None:
@@ -130,6 +132,7 @@ class Holders(Clients):
                 reason = each.reason or "handed_back"
                 verdict = self.give_back(mine, reason, charge=each.charge, alone=each.alone)
             verdicts.append(verdict.encode())
+        self.rings += any(each != b"stale" for each in verdicts)
         assert answer == verdicts, (answer, verdicts)
 
     def settle(self, packet: Packet, answer: Any) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -14,6 +15,7 @@ from jobs.work import Claimed, claimed_from
 
 from .claims import Shard
 from .comparing import Comparer
+from .fleet import Worker
 from .oracle import Packet
 from .wire import Wire
 
@@ -21,6 +23,10 @@ from .wire import Wire
 FENCED = {"start", "settle", "hand_back", "progress"}
 _WRITES = re.compile(rb"rdb_changes_since_last_save:(\d+)")
 NAMESPACE = "hr"
+
+
+#: How much was tried: for the line that a run leaves.
+TALLY: Counter[str] = Counter()
 
 
 class Link:
@@ -44,6 +50,8 @@ class Link:
         self.fates: list[str] = []
         #: Every call that was ever sent, to be delivered (again) at any later time.
         self.sent: list[Packet] = []
+        #: Every process of a worker that there ever was.
+        self.processes: list[Worker] = []
         #: Every claim that a life was ever given.
         self.given: list[tuple[str, Claimed]] = []
 
@@ -54,6 +62,7 @@ class Link:
         packet = Packet(script.name, shard, args[policy:], self.items, args)
         fate = self.fates.pop(0) if self.fates else ""
         self.sent.append(packet)
+        TALLY["lost"] += bool(fate)
         if fate == "request":
             raise QueueUnavailable("The request was lost.")
         answer = self.deliver(packet)
@@ -79,19 +88,31 @@ class Link:
         prefix = self.comparers[packet.shard].prefix
         call = ("EVALSHA", self.wire.shas[packet.name], 1, prefix, *packet.args)
         changes = books.changes
+        TALLY["calls"] += 1
         if packet.name in FENCED:
             info = ("INFO", "persistence")
             before, answer, after = self.wire.calls([info, call, info])
             books.judge(packet, answer)
             if books.changes == changes:
+                TALLY["refused"] += 1
                 written = int(_WRITES.search(after)[1]) - int(_WRITES.search(before)[1])
                 assert written == 0, f"a refused {packet.name} wrote {written} times"
         else:
             answer = self.wire.call(*call)
             books.judge(packet, answer)
+            if packet.name in ("adopt", "register"):
+                self._check_convicted(answer)
             if packet.name == "claim":
                 self.given += [(packet.given[0], claimed_from(row)) for row in answer[1]]
         return answer
+
+    def _check_convicted(self, rows: list[list[bytes]]) -> None:
+        """A lost worker convicts only what was alone on its engine."""
+        for life, identifier, _, verdict, *_ in rows:
+            if verdict == b"poisoned":
+                engines = [each.engine_of(life.decode()) for each in self.processes]
+                [engine] = [each for each in engines if each is not None]
+                assert engine == {identifier.decode()}, (identifier, engine)
 
     def set_clock(self, now: int) -> None:
         """Let it be this time, for Redis and for the books."""

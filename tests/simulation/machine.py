@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from hypothesis import strategies as st
-from hypothesis.stateful import rule
+from hypothesis.stateful import precondition, rule
 
 from jobs import scripts
 from jobs.errors import IdempotencyConflict, NoSuchJob, NotCancelable, QueueFull
 from jobs.job import NewJob
-from jobs.submission import entry_for
 
 from .draws import (
     BEAT_LIMIT_MS,
@@ -28,6 +27,21 @@ from .fleet import driven
 from .world import World
 
 
+def can_act(world: World) -> bool:
+    """Some worker is awake and holds something."""
+    return world.keeper(0) is not None
+
+
+def has_given(world: World) -> bool:
+    """Some job was claimed."""
+    return bool(world.link.given)
+
+
+def has_sent(world: World) -> bool:
+    """Some job was submitted."""
+    return bool(world.ids)
+
+
 class Machine(World):
     """What clients, workers, the network and the clock may do."""
 
@@ -36,17 +50,7 @@ class Machine(World):
     @rule(jobs=st.lists(JOBS, min_size=1, max_size=4), watch=st.booleans(), fate=FATES, again=FATES)
     def submit(self, jobs: list[NewJob], watch: bool, fate: str, again: str) -> None:
         """Submit jobs in one call; the real caller repeats it once after a lost answer."""
-        self._commit(jobs, CHANNEL if watch else "", fate, again)
-
-    def _commit(self, jobs: list[NewJob], watch: str, fate: str, again: str) -> None:
-        entries = [(entry_for(job, self.shards, watch), job) for job in jobs]
-        self.ids += [(entry.id, job.tenant) for entry, job in entries]
-        for shard in self.shards:
-            mine = [each for each in entries if each[0].shard == shard]
-            self.link.items = [job for _, job in mine]
-            with self.fate(fate, again):
-                if mine:
-                    driven(self.queue._commit(shard, [entry for entry, _ in mine]))
+        self.commit(jobs, CHANNEL if watch else "", fate, again)
 
     @rule(job=JOBS, count=st.integers(1, 4), fate=FATES, again=FATES)
     def submit_batch(self, job: NewJob, count: int, fate: str, again: str) -> None:
@@ -60,12 +64,11 @@ class Machine(World):
             except (QueueFull, IdempotencyConflict):
                 return
 
+    @precondition(has_sent)
     @rule(script=st.sampled_from([scripts.CANCEL, scripts.CANCEL, scripts.DELETE]), which=WHICH,
           fate=FATES)  # fmt: skip
     def cancel_or_delete(self, script: scripts.Script, which: int, fate: str) -> None:
         """Cancel a job, or delete it."""
-        if not self.ids:
-            return
         pool = self.ids
         if script is scripts.DELETE:
             ended = [
@@ -101,6 +104,7 @@ class Machine(World):
             with self.fate(fate):
                 worker.claim(count, start=True, steal=True)
 
+    @precondition(can_act)
     @rule(who=WHO, which=WHICH, tell=st.booleans(), fate=FATES)
     def start(self, who: int, which: int, tell: bool, fate: str) -> None:
         """Start a batch of what is held; what runs may tell how far it is."""
@@ -111,6 +115,7 @@ class Machine(World):
             if tell:
                 worker.progress(self.chosen(worker, which))
 
+    @precondition(can_act)
     @rule(who=WHO, which=WHICH, fate=FATES, backoff_s=st.sampled_from([0.5, 0.0, 30.0]), kind=KINDS)
     def settle(self, who: int, which: int, fate: str, backoff_s: float, kind: str) -> None:
         """Jobs end."""
@@ -119,6 +124,7 @@ class Machine(World):
             with self.fate(fate):
                 worker.settle(self.chosen(worker, which), kind, backoff_s)
 
+    @precondition(can_act)
     @rule(who=WHO, which=WHICH, fate=FATES, why=WHYS)
     def hand_back(self, who: int, which: int, fate: str, why: str) -> None:
         """Jobs are given up: who ran in a death is charged, who did so alone may be convicted."""
@@ -168,13 +174,13 @@ class Machine(World):
         else:
             self.on_all(scripts.SWEEP, page)
 
+    @precondition(has_sent)
     @rule(which=WHICH)
     def late_packet(self, which: int) -> None:
         """A call that was lost, or one that was not, arrives (again)."""
-        if self.link.sent:
-            packet = self.link.sent[-1 - which % len(self.link.sent)]
-            self.link.deliver(packet)
+        self.link.deliver(self.link.sent[-1 - which % len(self.link.sent)])
 
+    @precondition(has_given)
     @rule(which=WHICH, other=WHICH, ended=st.booleans(), what=WRITES)
     def stale_write(self, which: int, other: int, ended: bool, what: str) -> None:
         """Somebody writes with a token or a life that is no longer the job's."""
@@ -186,7 +192,10 @@ class Machine(World):
             lives = [life for life, each in given if each.id == job.id]
             life = lives[other % len(lives)]
             if (life, job.token) != (jobs[job.id].worker, jobs[job.id].token):
-                self.new_worker("late", "1").write_as(life, job, what)
+                writer = self.new_worker("late", "1")
+                # It has no engine: it is a packet.
+                self.link.processes.remove(writer)
+                writer.write_as(life, job, what)
 
     @rule(step=STEPS)
     def time_passes(self, step: int) -> None:

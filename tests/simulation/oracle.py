@@ -50,6 +50,7 @@ class Clients(Books):
                 batch, (digest, fingerprint), dict(zip(ids, jobs, strict=True)), answer
             )
             return
+        before = len(self.jobs)
         for at, (identifier, job) in enumerate(zip(ids, jobs, strict=True)):
             digest = rest[at * width + 9]
             first = self.idem.get(digest)
@@ -65,6 +66,7 @@ class Clients(Books):
                 self.enter(Account(identifier, job, self.now, digest=digest, watch=watch))
                 expected = [b"ok", self.now]
             assert answer[at] == expected, (answer[at], expected)
+        self.rings += len(self.jobs) > before
 
     def _submit_batch(self, batch: str, key: tuple[str, str], jobs: Any, answer: Any) -> None:
         model = next(iter(jobs.values())).model
@@ -83,6 +85,7 @@ class Clients(Books):
                 self.enter(Account(identifier, job, self.now, batch))
             if key[0]:
                 self.idem[key[0]] = (batch, key[1])
+            self.rings += 1
             expected = [b"ok", self.now]
         assert answer == [expected], (answer, expected)
 
@@ -95,9 +98,11 @@ class Clients(Books):
         elif account.final:
             expected = ("final", account.status)
         elif account.status == Status.QUEUED:
+            self.rings += account.place == "held"
             self.end(account, Status.CANCELED)
             expected = ("ended", "canceled")
         else:
+            self.rings += 1
             self.become(account, Status.CANCELING)
             expected = ("ok", "canceling")
         assert answer == [each.encode() for each in expected], (answer, expected)
@@ -139,15 +144,18 @@ class Clients(Books):
     def sweep(self, packet: Packet, answer: Any) -> None:
         page = packet.given[0]
         due = sorted((at, each) for each, at in self.due.items() if at <= self.now)[:page]
-        expired = []
+        expired, ready = [], 0
         for _, identifier in due:
             account = self.jobs[identifier]
             if account.final:
                 self.erase(account)
             elif self.expiry(account) <= self.now:
+                self.rings += account.place == "held"
                 self.end(account, Status.EXPIRED)
                 expired.append([account.job.model.encode(), account.job.version.encode()])
             else:
                 assert account.place == "backoff"
                 self.to_line(account)
+                ready = 1
+        self.rings += ready
         assert answer == [expired, int(len(due) == page)], (answer, expired)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import secrets
+
+import hypothesis
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis.stateful import run_state_machine_as_test
 
@@ -9,12 +12,21 @@ from .machine import Machine
 from .wire import Wire
 
 
-def search(wire: Wire, examples: int, steps: int, *, explain: bool = True) -> None:
+def search(
+    wire: Wire,
+    ear: Wire,
+    examples: int,
+    steps: int,
+    *,
+    seed: int | None = None,
+    explain: bool = True,
+) -> None:
     """Run examples until one fails, or all hold; `explain` shortens one that fails.
 
     A failure prints its steps, and a blob that gives the same run again.
     """
-    Machine.wire = wire
+    Machine.wire, Machine.ear = wire, ear
+    hypothesis.seed(secrets.randbits(32) if seed is None else seed)(Machine)
     phases = (Phase.generate, Phase.shrink) if explain else (Phase.generate,)
     run_state_machine_as_test(
         Machine,

@@ -64,6 +64,14 @@ BUGS = {
     "a buried worker may still write": Bug(
         "", "redis.call('HSET', P .. 'job:' .. id, 'token', '')"
     ),
+    "who waits is not told": Bug("", "  wake_watchers(id, r)\n"),
+    "an event is lost": Bug("", "if r.webhook then tell_outbox('job.' .. status, id, r) end"),
+    "idle workers are not woken for what is handed back": Bug(
+        "hand_back", "for model, id in pairs(models) do ring(model, 'jobs', id) end"
+    ),
+    "a worker that ran other jobs at its death convicts": Bug(
+        "start", "size == 1 and suspect(", "suspect("
+    ),
     "an outage of Redis buries the living": Bug("adopt", "if unbroken < limit then return {} end"),
     "a worker is buried although it beats": Bug("adopt", "'-inf', now - limit)", "'-inf', now)"),
     "an earlier life of a name is not buried": Bug("register", "other ~= life and", "false and"),
@@ -102,7 +110,7 @@ BUGS = {
 
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize("name", BUGS)
-def test_a_bug_is_found(redis_socket: Path, name: str) -> None:
+def test_a_bug_is_found(redis_socket: Path, ear: Wire, name: str) -> None:
     bug = BUGS[name]
 
     def edit(script: str, body: str) -> str:
@@ -113,4 +121,4 @@ def test_a_bug_is_found(redis_socket: Path, name: str) -> None:
 
     found = pytest.raises((AssertionError, KeyError, hiredis.ReplyError))
     with closing(Wire(redis_socket, edit)) as wire, found:
-        search(wire, EXAMPLES, STEPS, explain=False)
+        search(wire, ear, EXAMPLES, STEPS, explain=False)

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
-import os
-
 import pytest
 
+from tests.chaos.sizes import FULL, report, seed, size
+
+from .link import TALLY
 from .search import search
 from .wire import Wire
 
-FULL = os.environ.get("CHAOS_SIZE") == "full"
-EXAMPLES, STEPS = (5_000, 200) if FULL else (500, 50)
 
-
-@pytest.mark.timeout(3600 if FULL else 300)
-def test_the_promise_holds_whatever_happens(wire: Wire) -> None:
-    search(wire, EXAMPLES, STEPS)
+@pytest.mark.timeout(7200 if FULL else 300)
+def test_the_promise_holds_whatever_happens(wire: Wire, ear: Wire) -> None:
+    chosen, held = seed(), False
+    sizes = {name: size(f"simulation_{name}") for name in ("examples", "steps")}
+    TALLY.clear()
+    try:
+        search(wire, ear, **sizes, seed=chosen)
+        held = True
+    finally:
+        report("simulation", held, seed=chosen, **sizes, **TALLY)

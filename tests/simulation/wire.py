@@ -61,16 +61,24 @@ class Wire:
         """Send commands in one piece and return their answers."""
         packed = [hiredis.pack_command(command) for command in commands]
         self._socket.sendall(b"".join(packed))
-        answers: list[Any] = []
-        while len(answers) < len(packed):
-            answer = self._reader.gets()
-            if answer is False:
-                self._reader.feed(self._socket.recv(1 << 16))
-            elif isinstance(answer, hiredis.ReplyError):
+        answers = [self._next() for _ in packed]
+        for answer in answers:
+            if isinstance(answer, hiredis.ReplyError):
                 raise answer
-            else:
-                answers.append(answer)
         return answers
+
+    def gather(self) -> list[Any]:
+        """Of a subscribed connection, return all that was published until now."""
+        self._socket.sendall(hiredis.pack_command(("PING",)))
+        heard = []
+        while (message := self._next())[0] != b"pong":
+            heard.append(message)
+        return heard
+
+    def _next(self) -> Any:
+        while (answer := self._reader.gets()) is False:
+            self._reader.feed(self._socket.recv(1 << 16))
+        return answer
 
     def set_clock(self, now: int) -> None:
         """Let the scripts read this time, in milliseconds."""

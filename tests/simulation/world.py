@@ -13,9 +13,11 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant
 
 from jobs import scripts
 from jobs.errors import QueueUnavailable
+from jobs.job import NewJob
 from jobs.queue import JobQueue
+from jobs.submission import entry_for
 
-from .draws import MODEL, VERSIONS, options
+from .draws import JOBS, MODEL, VERSIONS, options
 from .ending import come_to_rest
 from .fleet import Held, Numbered, Worker, driven
 from .link import Link
@@ -26,6 +28,8 @@ class World(RuleBasedStateMachine):
     """One Redis, an API, four workers; after each step the books must agree."""
 
     wire: ClassVar[Wire]
+    #: The connection on which a process hears of jobs that it waits for.
+    ear: ClassVar[Wire]
     steps = 0
     #: All is compared each so many steps; what a step touched, always.
     whole_each = 5
@@ -34,10 +38,20 @@ class World(RuleBasedStateMachine):
         shards=st.sampled_from([(17,), (17,), (17,), (17, 114)]),
         crashes=st.sampled_from([3, 2, 1]),
         survive=st.booleans(),
+        jobs=st.lists(JOBS, max_size=8),
+        at_work=st.booleans(),
     )
-    def begin(self, shards: tuple[int, ...], crashes: int, survive: bool) -> None:
-        """Start from nothing."""
+    def begin(
+        self,
+        shards: tuple[int, ...],
+        crashes: int,
+        survive: bool,
+        jobs: list[NewJob],
+        at_work: bool,
+    ) -> None:
+        """Start from nothing, or with workers at work."""
         self.wire.call("FLUSHALL")
+        self.ear.gather()
         self.options = options(crashes)
         self.link = Link(self.wire, self.options, shards)
         self.shards = list(shards)
@@ -51,15 +65,31 @@ class World(RuleBasedStateMachine):
         self.link.set_clock(self.now)
         Numbered.lives = 0
         self.workers = [self.new_worker(f"w{n}", version) for n, version in enumerate(VERSIONS)]
+        self.commit(jobs, "", "", "")
         for worker in self.workers:
             worker.register()
+            if at_work:
+                worker.claim(2, start=True, steal=False)
+
+    def commit(self, jobs: list[NewJob], watch: str, fate: str, again: str) -> None:
+        """Submit jobs in one call for each shard."""
+        entries = [(entry_for(job, self.shards, watch), job) for job in jobs]
+        self.ids += [(entry.id, job.tenant) for entry, job in entries]
+        for shard in self.shards:
+            mine = [each for each in entries if each[0].shard == shard]
+            self.link.items = [job for _, job in mine]
+            with self.fate(fate, again):
+                if mine:
+                    driven(self.queue._commit(shard, [entry for entry, _ in mine]))
 
     def new_worker(self, name: str, version: str) -> Worker:
         """Return a worker's process that has just begun."""
         queue = Numbered(
             self.link, self.options, model=MODEL, version=version, shards=self.shards, worker=name
         )
-        return Worker(queue, self.link)
+        worker = Worker(queue, self.link)
+        self.link.processes.append(worker)
+        return worker
 
     @contextmanager
     def fate(self, *fates: str) -> Iterator[None]:
