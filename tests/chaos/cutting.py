@@ -61,7 +61,7 @@ class Bench:
             self._stack = Stack(folder, **_SETTINGS)
         self._close = contextlib.ExitStack()
         self.proxies: dict[str, Proxy] = {}
-        self.missed: list[str] = []
+        self.missed: set[tuple[str, str]] = set()
 
     def __enter__(self) -> Self:
         self._close.enter_context(self._stack)
@@ -146,7 +146,7 @@ class Bench:
             waiting[0][1].wait(0.5)
         for proxy in self.proxies.values():
             proxy.disarm(*(each for _, each in armed), *causes)
-        self.missed += [f"{proxy.role} {each.point}" for proxy, each in waiting]
+        self.missed |= {(each.point.name, each.point.where) for _, each in waiting}
         return not waiting
 
     def _provoke(self, proxy: Proxy, waiting: Armed) -> list[Armed]:
@@ -169,7 +169,7 @@ class Bench:
             [armed] = proxy.arm(point)
             self.audited()
             if not armed.fired.is_set():
-                self.missed.append(f"doctor {point}")
+                self.missed.add((point.name, point.where))
 
     def emptied(self) -> None:
         """Wait until what has ended is forgotten."""

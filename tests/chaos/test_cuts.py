@@ -158,7 +158,8 @@ def verdict(
     bad: dict[str, Any] = {
         **judge(clients, bench.side_log),
         "wrong": [*wrong, *crowd.errors, *bench.said_wrong()],
-        "missed": bench.missed,
+        # What one role sends once in a while, another may send at its start.
+        "missed": sorted(bench.missed - cut),
         "audit": bench.audited(),
         # A worker that hears no bells looks once a second, a waiter that hears nothing every five.
         "deaf": [after] if after > max(0.4, 5 * quiet) else [],

@@ -61,7 +61,7 @@ def _pass_time(batch, jobs):
     for item, job in zip(batch, jobs, strict=True):
         if item.do == "progress":
             job.progress(0.5, "half of it")
-            time.sleep(0.02)
+            time.sleep(0.15)
         end = time.monotonic() + 20
         while item.do == "wait_cancel" and not job.canceled and time.monotonic() < end:
             time.sleep(0.005)
