@@ -194,8 +194,7 @@ class JobQueue:
         """Hold until the job is final; after `timeout_s`, or when draining, return it as it is.
 
         A Redis that goes away meanwhile ends it early with QueueUnavailable (jobs/waiters.py says
-        how soon); it asks for no certain time, so that ten thousand do not come back in the same
-        second.
+        how soon), and with no certain time to come back: ten thousand would keep to it.
         """
         future = self._waiters.expect(identifier)
         try:
@@ -234,9 +233,16 @@ class JobQueue:
         return [found.get(identifier) for identifier in identifiers]
 
     async def _read(self, shard: int, channel: str, ids: list[str]) -> list[Job | None]:
-        args = [*self._options.policy, channel, *ids]
-        rows = await self._connections.run(scripts.READ, shard, args)
-        return [job_from_row(i, row) if row else None for i, row in zip(ids, rows, strict=True)]
+        found: dict[str, Job | None] = {}
+        while rest := [identifier for identifier in ids if identifier not in found]:
+            args = [*self._options.policy, channel, *rest]
+            rows = await self._connections.run(scripts.READ, shard, args)
+            found.update(
+                (identifier, job_from_row(identifier, row) if row else None)
+                for identifier, row in zip(rest, rows, strict=True)
+                if row != b"later"
+            )
+        return [found[identifier] for identifier in ids]
 
     async def batch(self, identifier: str, tenant: str) -> Batch:
         """Return how far a batch is; raises NoSuchBatch."""

@@ -2,9 +2,11 @@
 -- that its end cannot fall between the look and the waiting. Of such a job only the record is
 -- answered: who waits needs no more, and thousands are looked at every few seconds.
 -- ARGV: 8 channel or '', then ids. Answers for each: nil, or
--- {record, input, output, extra, progress, ahead}.
+-- {record, input, output, extra, progress, ahead}, or 'later' where the answer is large enough: a
+-- page of inputs of a megabyte would take several times as much memory as they do.
+local LARGEST = 1048576
 local channel = ARGV[8]
-local rows = {}
+local rows, size = {}, 0
 -- Bytes: about a hundred processes that wait for one job.
 local MOST_WATCHED = 4096
 
@@ -40,6 +42,8 @@ for i = 9, #ARGV do
   local flat = redis.call('HGETALL', P .. 'job:' .. id)
   if #flat == 0 then
     rows[#rows + 1] = false
+  elseif size > LARGEST then
+    rows[#rows + 1] = 'later'
   else
     local r = {}
     for f = 1, #flat, 2 do
@@ -54,7 +58,10 @@ for i = 9, #ARGV do
       redis.call('HSET', P .. 'job:' .. id, 'watch', watch)
     end
     local row = waited and {flat, false, false, false, false, -1} or row_of(id, flat)
-    if not waited then row[6] = ahead(r) end
+    if not waited then
+      row[6] = ahead(r)
+      for part = 2, 5 do size = size + #(row[part] or '') end
+    end
     rows[#rows + 1] = row
   end
 end

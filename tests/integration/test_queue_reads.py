@@ -8,6 +8,7 @@ import time
 import pytest
 from msgspec.structs import replace
 
+from jobs import scripts
 from jobs.errors import (
     IdempotencyConflict,
     MalformedRequest,
@@ -142,3 +143,16 @@ async def test_a_wait_ends_with_the_whole_job_however_large(rig: Rig) -> None:
         told = (await waiting).job
         assert told == await rig.get(told)
         assert told.output == output
+
+
+async def test_a_page_of_large_jobs_comes_in_pieces_and_whole(rig: Rig) -> None:
+    large = replace(JOB, input=b'"' + b"x" * 400_000 + b'"')
+    ids = [(await rig.queue.submit(large, shards=SHARDS)).job.id for _ in range(8)]
+    ids.insert(3, "job_" + "0" * 29)
+    found = await rig.queue.read([*ids, ids[0]])
+    assert [job and job.input for job in found] == [
+        None if identifier == ids[3] else large.input for identifier in [*ids, ids[0]]
+    ]
+    args = [*rig.options.policy, "", *ids]
+    rows = await rig.connections.run(scripts.READ, SHARDS[0], args)
+    assert rows.count(b"later") == 5
