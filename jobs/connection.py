@@ -16,6 +16,7 @@ from redis.crc import key_slot
 
 from jobs import keys
 from jobs.cluster import Cluster
+from jobs.command_keys import key_of, may_repeat
 from jobs.errors import NotDurable, QueueFull, QueueUnavailable, WrongRedis
 from jobs.node import Commands, Limits, Node
 from jobs.record_format import check_format
@@ -33,29 +34,6 @@ __all__ = ["DURABILITIES", "Node", "RedisConnections", "translated"]
 SOCKET_TIMEOUT_S = 5.0
 
 DURABILITIES = ("always", "everysec", "replicated")
-
-#: Commands whose answer may be lost and asked for again.
-_REPEATABLE = frozenset(
-    ("EXISTS", "GET", "HDEL", "HGET", "HGETALL", "HMGET", "HSET", "ZCARD", "ZREVRANGEBYLEX")
-)
-#: Commands of a whole server: on a Cluster, ask each of `masters()`.
-_KEYLESS = frozenset(
-    (
-        "CLIENT",
-        "CONFIG",
-        "DBSIZE",
-        "ECHO",
-        "FLUSHALL",
-        "INFO",
-        "KEYS",
-        "PING",
-        "SCAN",
-        "SCRIPT",
-        "TIME",
-    )
-)
-#: Where the key stands, if not behind the first word.
-_KEY_AT = {"EVAL": 3, "EVALSHA": 3, "MEMORY": 2, "OBJECT": 2, "XGROUP": 2, "XINFO": 2}
 
 
 class RedisConnections:
@@ -174,14 +152,24 @@ class RedisConnections:
         Raises QueueUnavailable when no answer came (the script may have run), QueueFull when
         memory is full, NotDurable when too few replicas have it.
         """
+        router = self._open
         prefix, slot = self._places[shard]
         confirm = script.told and self.durability == "replicated"
-
-        async def ask(node: Node) -> Any:
-            return await node.run(script, prefix, args, confirm=confirm)
-
+        node, failure = router.topology.at(slot), None
         with translated():
-            return await self._open.ask(slot, ask, repeat=script.repeatable)
+            if node is not None and not confirm:
+                # The way of nearly all calls, without a step that it does not need.
+                try:
+                    return await node.calls.send(("EVALSHA", script.sha, 1, prefix, *args))
+                except (exceptions.RedisError, OSError) as error:
+                    failure = error
+
+            async def ask(node: Node) -> Any:
+                return await node.run(script, prefix, args, confirm=confirm)
+
+            if failure is None or isinstance(failure, exceptions.NoScriptError):
+                return await router.ask(slot, ask, repeat=script.repeatable)
+            return await router.again(slot, ask, node, failure, script.repeatable)
 
     async def run_each(
         self, script: Script, args: Mapping[int, Sequence[bytes | str | float]]
@@ -208,19 +196,15 @@ class RedisConnections:
 
     async def command(self, command: Sequence[Any]) -> Any:
         """Send one command to the server of its key; use it inside `translated()`."""
-        name = command[0]
-        if name in _KEYLESS:
-            if self.clustered:
-                raise NotImplementedError(f"{name} concerns one server; ask each of masters()")
-            slot = 0
-        else:
-            key = command[_KEY_AT.get(name, 1)]
-            slot = key_slot(key if isinstance(key, bytes) else str(key).encode())
+        key = key_of(command)
+        if key is None and self.clustered:
+            raise NotImplementedError(f"{command[0]} is for one server; ask each of masters()")
+        slot = 0 if key is None else key_slot(key)
 
         async def ask(node: Node) -> Any:
             return await node.calls.send(command)
 
-        return await self._open.ask(slot, ask, repeat=name in _REPEATABLE or name in _KEYLESS)
+        return await self._open.ask(slot, ask, repeat=may_repeat(command))
 
     async def check(self) -> None:
         """Raise QueueUnavailable or NotDurable unless jobs can be accepted durably now."""

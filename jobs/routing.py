@@ -41,11 +41,12 @@ class Router:
             return await ask(node)
         except (exceptions.RedisError, OSError) as error:
             failure: Exception = error
-        return await self._again(slot, ask, node, failure, repeat)
+        return await self.again(slot, ask, node, failure, repeat)
 
-    async def _again(
+    async def again(
         self, slot: int, ask: Ask, node: Node | None, failure: Exception, repeat: bool
     ) -> Any:
+        """Go on after a first try that failed, if that is safe; else raise its failure."""
         until = time.monotonic() + self.topology.patience_s
         at_once = True
         for _ in range(_TRIES):
