@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+import pytest
 import redis
 
 from headrace.chaos.side_log import SideLog
@@ -133,6 +134,7 @@ def watch(api: Api, deaths: list[Death]) -> None:
         time.sleep(0.03)
 
 
+@pytest.mark.timeout(600)
 def test_jobs_of_a_killed_worker_are_queued_again_within_eleven_seconds(stack: Stack) -> None:
     drawn, kills = seed(), size("adoption_kills")
     rng = random.Random(drawn)

@@ -11,6 +11,8 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import count
 
+import pytest
+
 from headrace.chaos.client import Client
 from headrace.chaos.ledger import Ledger
 from headrace.chaos.side_log import Run, SideLog
@@ -122,6 +124,7 @@ def explained(run: Run, freezes: list[Freeze]) -> bool:
     )
 
 
+@pytest.mark.timeout(600)
 def test_a_worker_that_slept_past_the_limit_writes_nothing_and_goes_on(stack: Stack) -> None:
     drawn, wanted = seed(), size("frozen_workers")
     rng = random.Random(drawn)
