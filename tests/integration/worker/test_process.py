@@ -161,7 +161,7 @@ async def test_a_feeder_that_is_killed_takes_its_engine_with_it_at_once(
 
 
 async def test_a_worker_that_slept_through_its_burial_writes_nothing_stale(
-    rig, redis_url, tmp_path, started
+    rig, redis_url, tmp_path, started, until
 ):
     started.append(asleep := Process(redis_url, tmp_path / "a", beat_limit_s=1))
     await asleep.ready()
@@ -172,7 +172,8 @@ async def test_a_worker_that_slept_through_its_burial_writes_nothing_stale(
     await awake.ready()
     job = await rig.wait(running)
     assert job.status == "succeeded"
-    assert job.worker == awake.seen("job_adopted")[0]["worker"]
+    adopted = await until(lambda: awake.seen("job_adopted"), "the adoption is told")
+    assert job.worker == adopted[0]["worker"]
     asleep.running.send_signal(signal.SIGCONT)
     for _ in range(300):
         if len(asleep.seen("worker_registered")) == 2:
