@@ -24,6 +24,8 @@ from .sizes import report, seed, size
 from .steady import Crowd, Steady, judge
 
 CLIENTS = 3
+#: So many pairs of points wait for their moment at once.
+DRIVERS = 4
 SCRIPTS = set(SCRIPT_NAMES.values())
 #: What a role sends only after a cut; what it sends only at its start and end: see passing.py.
 AFTER_A_CUT = {
@@ -61,12 +63,9 @@ def test_random_pairs_of_cuts() -> None:
         quiet = bench.median_probe()
         crowd = Crowd(bench.api.url, bench.folder, CLIENTS)
         until(lambda: crowd.laps >= CLIENTS or crowd.errors, 60, "everything has happened")
-        with ThreadPoolExecutor(2) as both:
-            counts = [pairs // 2, pairs - pairs // 2]
-            done = both.map(
-                lambda n: fire_pairs(bench, random.Random(chosen + n), counts[n]), (0, 1)
-            )
-            fired = sum(done)
+        with ThreadPoolExecutor(DRIVERS) as several:
+            chances = [random.Random(f"{chosen}-{number}") for number in range(DRIVERS)]
+            fired = sum(several.map(lambda one: fire_pairs(bench, one, pairs // DRIVERS), chances))
         crowd.stop()
         # A second point may wait for what the first has prevented; as many more pairs are tried.
         bench.missed.clear()
