@@ -209,7 +209,11 @@ class Campaign:
             with self._fault_log.open("a") as log:
                 log.write(json.dumps(fault.line()) + "\n")
         if len(self._faults) % 20 == 0:
-            self._say(f"{len(self._faults)} faults, {self._ledger.verdict()}")
+            ledger = self._ledger
+            self._say(
+                f"{len(self._faults)} faults; {len(ledger.accepted)} accepted, {ledger.done} ended, "
+                f"{len(ledger.changed)} with two outcomes"
+            )
 
     def _orphans(self, client: Client) -> list[str]:
         """What is wrong in Redis now, and what is left once every job is erased."""
@@ -227,8 +231,7 @@ class _Worker:
 
     name: str
     process: Process
-    #: A client for each question would cost more than what it asks for.
-    health: httpx.Client
+    probes: Api
 
     @classmethod
     def start(cls, stack: Stack, number: int) -> _Worker:
@@ -236,7 +239,10 @@ class _Worker:
         name, port = f"worker-{number}", free_port()
         folder = str(stack.folder / name)
         process = stack.worker(data_dir=folder, worker_name=name, worker_port=str(port))
-        return cls(name, process, httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=2))
+        url = f"http://127.0.0.1:{port}"
+        probes = Api(url, process, http=httpx.Client(base_url=url, timeout=2))
+        stack.keep(probes)
+        return cls(name, process, probes)
 
     def victim(self, runs: SideLog, *, child: bool) -> Victim:
         """Its engine, or its feeder; both are caught in the middle of a run."""
@@ -258,7 +264,4 @@ class _Worker:
 
     def ready(self) -> bool:
         """Whether it says that it is."""
-        try:
-            return self.health.get("/healthz").status_code == 200
-        except httpx.TransportError:
-            return False
+        return self.probes.status("/healthz") == 200
