@@ -6,9 +6,10 @@ import signal
 import time
 from concurrent.futures import ThreadPoolExecutor
 
+import httpx
 import pytest
 
-from headrace.chaos.stack import Stack
+from headrace.chaos.stack import Stack, free_port
 from jobs.connection import SOCKET_TIMEOUT_S
 from jobs.waiters import LOOK_AGAIN_S, PATIENCE_S
 
@@ -44,6 +45,30 @@ def test_redis_is_frozen_for_longer_than_a_worker_may_be_silent(stack: Stack) ->
         waited = let_go(outage, held)
         stack.redis.signal(signal.SIGCONT)
         judge("redis frozen 25 s", outage, waited, LOOK_AGAIN_S + SOCKET_TIMEOUT_S + LATE_S)
+
+
+@pytest.mark.parametrize("frozen", [False, True])
+def test_an_api_that_starts_while_redis_is_away_serves_once_it_is_there(
+    stack: Stack, frozen: bool
+) -> None:
+    if frozen:
+        stack.redis.signal(signal.SIGSTOP)
+    else:
+        stack.redis.kill()
+    port = str(free_port())
+    api = stack.api(metrics_port=port)
+    refused(api.post("chaos", {"n": 1}))
+    refused(api.call("GET", "/healthz"))
+    with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=20) as scraped:
+        assert "headrace_redis_up 0.0" in scraped.get("/metrics").text
+        if frozen:
+            stack.redis.signal(signal.SIGCONT)
+        else:
+            stack.start_redis()
+        stack.worker()
+        api.ready("chaos")
+        assert api.run("chaos", {"n": 1})["status"] == "succeeded"
+        assert "headrace_redis_up 1.0" in scraped.get("/metrics").text
 
 
 def let_go(outage: Outage, held: list[Held]) -> float:
