@@ -222,17 +222,6 @@ class RedisConnections:
             return False
         return True
 
-    async def memory_used_ratio(self) -> float | None:
-        """Return used memory over `maxmemory` where it is highest; None without a limit."""
-        ratios = []
-        with translated():
-            for node in await self._open.topology.masters():
-                info = await node.client.info("memory")
-                limit = info.get("maxmemory", 0)
-                if limit:
-                    ratios.append(info["used_memory"] / limit)
-        return max(ratios, default=None)
-
     async def verify(self, *, claim: bool = True) -> list[str]:
         """Check that each server can keep the promise; return what could not be checked.
 

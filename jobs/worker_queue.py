@@ -20,6 +20,9 @@ from jobs.work import BeatAnswer, Claimed, HandBack, Outcome, claimed_from
 
 __all__ = ["BeatAnswer", "Claimed", "HandBack", "Outcome", "WorkerQueue"]
 
+#: Bytes of inputs after which the claim script takes no more, so that its answer is bounded.
+_CLAIM_BYTES = 2 << 20
+
 
 class WorkerQueue:
     """One worker's side of the queue for one model version.
@@ -57,6 +60,8 @@ class WorkerQueue:
         self.life = self._new_life()
         #: Jobs that claims have found past their deadline, and ended.
         self.expired = 0
+        #: The last claim gave so many bytes of inputs that it may have left jobs behind.
+        self.cut = False
 
     def _new_life(self) -> str:
         return f"{self._worker}:{secrets.token_hex(6)}"
@@ -115,6 +120,7 @@ class WorkerQueue:
         self._turn += 1
         claimed: list[Claimed] = []
         failures = []
+        self.cut = False
         for step in range(len(self._shards)):
             shard = self._shards[(self._turn + step) % len(self._shards)]
             args = [self.life, self._model, self._version, count - len(claimed), *flags]
@@ -126,7 +132,8 @@ class WorkerQueue:
                 continue
             self.expired += expired
             claimed += [claimed_from(row) for row in rows]
-            if len(claimed) >= count:
+            self.cut = sum(len(job.input) for job in claimed) >= _CLAIM_BYTES
+            if len(claimed) >= count or self.cut:
                 break
         if len(failures) == len(self._shards):
             raise failures[0]

@@ -135,7 +135,7 @@ class Feeder:
         expired = queue.expired - expired_before
         self._station.count_expired(expired)
         self._last_found = len(claimed)
-        self._dry = len(claimed) < wanted.count and not expired
+        self._dry = len(claimed) < wanted.count and not expired and not queue.cut
         return claimed
 
     async def _feed(self, claimed: list[Claimed]) -> None:

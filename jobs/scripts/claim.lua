@@ -16,6 +16,8 @@ local function mint()
 end
 
 local rows, changes, held, expired, began = {}, {}, {}, 0, 0
+-- Inputs in one answer, in bytes: jobs/worker_queue.py takes an answer so large for a cut one.
+local MOST, bytes = 2097152, 0
 local CLAIMED = {'status', 'tenant', 'priority', 'timeout_s', 'created_at', 'deadline_at',
   'retries', 'crashes', 'request_id', 'attempt', 'worker', 'batch', 'vanished'}
 
@@ -31,6 +33,7 @@ local function take(id)
     return
   end
   local input = redis.call('GET', P .. 'input:' .. id)
+  bytes = bytes + #(input or '')
   local attempt = (v[7] or 0) + 1
   local fields = {'token', mint(), 'worker', life, 'entry', ''}
   held[#held + 1] = id
@@ -53,13 +56,14 @@ end
 
 local returned = P .. 'returned:' .. target
 for _, id in ipairs(redis.call('ZRANGE', returned, 0, count - 1)) do
+  if bytes >= MOST then break end
   redis.call('ZREM', returned, id)
   take(id)
 end
 
 local turn = P .. 'turn:' .. target
 -- Jobs past their deadline give no row; a lane full of them must not hold up Redis.
-while #rows < count and expired < 256 do
+while #rows < count and expired < 256 and bytes < MOST do
   local head = redis.call('ZRANGE', turn, 0, 1, 'WITHSCORES')
   if not head[1] then break end
   local name, score = head[1], tonumber(head[2])
@@ -71,7 +75,11 @@ while #rows < count and expired < 256 do
   local lane = P .. 'lane:' .. target .. ':' .. name
   local entries = redis.call('XRANGE', lane, '-', '+', 'COUNT', want)
   local ids = {}
-  for i, entry in ipairs(entries) do ids[i] = entry[1] end
+  for i, entry in ipairs(entries) do
+    if bytes >= MOST then break end
+    ids[i] = entry[1]
+    take(entry[2][2])
+  end
   if #ids > 0 then redis.call('XDEL', lane, unpack(ids)) end
   if redis.call('XLEN', lane) == 0 then
     redis.call('DEL', lane)
@@ -79,7 +87,6 @@ while #rows < count and expired < 256 do
   else
     redis.call('ZADD', turn, score + #ids / weight, name)
   end
-  for _, entry in ipairs(entries) do take(entry[2][2]) end
 end
 
 -- An idle worker may take half of what another has claimed but not started, and the last one: that
@@ -94,6 +101,7 @@ if #rows == 0 and steal then
         if state[1] == 'queued' and state[2] == other then waiting[#waiting + 1] = id end
       end
       for i = 1, math.min(count, math.ceil(#waiting / 2)) do
+        if bytes >= MOST then break end
         redis.call('HDEL', P .. 'held:' .. other, waiting[i])
         take(waiting[i])
       end

@@ -200,3 +200,16 @@ def test_a_jump_of_either_clock_begins_the_watch_anew(monkeypatch: pytest.Monkey
     assert unbroken.answered(5036.0) == 0
     now += 2
     assert unbroken.answered(5038.0) == 2
+
+
+async def test_a_claim_of_large_inputs_stops_at_some_megabytes_and_says_so(rig: Rig) -> None:
+    worker = await rig.worker()
+    for _ in range(6):
+        await rig.submit(input=b'"%b"' % (b"x" * 900_000))
+    first = await worker.claim(6)
+    assert (len(first), worker.cut) == (3, True)
+    assert len(await worker.claim(6)) == 3
+    await worker.hand_back([HandBack(job.id, job.token) for job in first])
+    again = await worker.claim(6)
+    assert ([job.id for job in again], worker.cut) == ([job.id for job in first], True)
+    assert (await worker.claim(6), worker.cut) == ([], False)
