@@ -211,8 +211,8 @@ class Campaign:
         if len(self._faults) % 20 == 0:
             ledger = self._ledger
             self._say(
-                f"{len(self._faults)} faults; {len(ledger.accepted)} accepted, {ledger.done} ended, "
-                f"{len(ledger.changed)} with two outcomes"
+                f"{len(self._faults)} faults; {len(ledger.accepted)} accepted, "
+                f"{ledger.done} ended, {len(ledger.changed)} with two outcomes"
             )
 
     def _orphans(self, client: Client) -> list[str]:
