@@ -9,7 +9,6 @@ from worker.holding import AT_WORK, Phase
 from worker.returning import Returner
 from worker.settling import Settler
 from worker.station import Station
-from worker.timing import rest_s
 from worker.wire import Drop
 
 #: seconds between two looks at what still runs
@@ -86,10 +85,15 @@ class Drain:
             self._give_back_unstarted()
 
     def _rest_s(self) -> float:
+        """How much longer the batch is known to take; 0 when it may end at any moment.
+
+        One that is overdue, or about which nothing is known, has all the time of the drain: what
+        an early end would save is less than the work that it would lose.
+        """
         batch = self._station.holding.on_gpu
-        if batch is None or batch.began_at is None:
+        if batch is None or batch.began_at is None or batch.expected_s is None:
             return 0.0
-        return rest_s(batch.expected_s, self._station.clock() - batch.began_at)
+        return max(batch.expected_s - (self._station.clock() - batch.began_at), 0.0)
 
     async def _store(self, until: float) -> bool:
         try:
