@@ -187,7 +187,7 @@ class Campaign:
                 each.result()
 
     def _strike(self, plan: Plan, victim: Victim, supervisor: Supervisor) -> None:
-        pid, hit = victim.catch()
+        pid, busy = victim.catch()
         if pid is None:
             raise TimeoutError(f"{victim.unit} has no process for fault {plan.number}")
         at = time.monotonic()
@@ -201,6 +201,8 @@ class Campaign:
             freeze(pid, plan.asleep_s, partial(victim.ripe, at))
         else:
             freeze(pid, plan.asleep_s)
+        # Between a look and a blow a crowded machine may do anything: it is looked at again.
+        hit = busy > 0 and victim.was_busy(busy, at)
         fault = Fault(
             plan=plan, victim=victim.unit, pid=pid, at=at, until=time.monotonic(), hit=hit
         )
@@ -249,18 +251,20 @@ class _Worker:
         return Victim(
             self.name,
             self.process,
-            partial(self._runs, runs),
+            partial(self._in_a_run, runs),
             self.ready,
             child,
             # A feeder with results that are not its own any more: the fence has to hold now.
             always if child else partial(self._overtaken, runs),
+            runs.in_a_run,
         )
 
     def _overtaken(self, runs: SideLog, since: float) -> bool:
         return any(runs.overtaken(engine, since) for engine in children(self.process.pid))
 
-    def _runs(self, runs: SideLog) -> bool:
-        return any(runs.busy(engine) for engine in children(self.process.pid))
+    def _in_a_run(self, runs: SideLog) -> int:
+        engines = children(self.process.pid)
+        return next((engine for engine in engines if runs.busy(engine)), 0)
 
     def ready(self) -> bool:
         """Whether it says that it is."""

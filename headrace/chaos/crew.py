@@ -25,13 +25,18 @@ def always(_: float) -> bool:
     return True
 
 
+def certain(_: int, __: float) -> bool:
+    """What was seen before the fault is all that can be known."""
+    return True
+
+
 @dataclass(slots=True)
 class Victim:
     """One process that may be hit. Those of one `unit` are not hit at the same time."""
 
     unit: str
     process: Process
-    #: in the middle of a run, a request, a command
+    #: in the middle of a run (of which engine), a request, a command; 0 when not
     busy: Callable[[], int]
     #: it does its work again
     whole: Callable[[], bool]
@@ -39,6 +44,8 @@ class Victim:
     child: bool = False
     #: asked with the time of a long freeze: whether waking it now is worst
     ripe: Callable[[float], bool] = always
+    #: asked with what `busy` said and the time of the fault: whether it was so at that time
+    was_busy: Callable[[int, float], bool] = certain
 
     def pid(self) -> int | None:
         """Its process, None while it has none."""
@@ -48,16 +55,16 @@ class Victim:
             return self.process.pid
         return next(iter(children(self.process.pid)[-1:]), None)
 
-    def catch(self) -> tuple[int | None, bool]:
-        """Wait until it is in the middle of something; its pid, and whether it is."""
+    def catch(self) -> tuple[int | None, int]:
+        """Wait until it is in the middle of something; its pid, and what `busy` said."""
         end = time.monotonic() + PATIENCE_S
         pid = None
         while time.monotonic() < end:
             pid = self.pid()
-            if pid is not None and self.busy():
-                return pid, True
+            if pid is not None and (busy := self.busy()):
+                return pid, busy
             time.sleep(0.005)
-        return pid, False
+        return pid, 0
 
 
 @dataclass

@@ -44,7 +44,7 @@ class Findings:
     unexplained_reruns: list[dict[str, Any]]
     strangers: list[str]
     #: not wrong: jobs that did nothing and were convicted, since faults hit them again and again
-    convicted: list[str]
+    convicted: list[dict[str, Any]]
     reruns: int
     runs: int
 
@@ -60,8 +60,8 @@ def judge(
     for job_id, told in ledger.outcomes.items():
         mine = log.by_job.get(job_id, [])
         why = _wrong(ledger.accepted[job_id], told, mine)
-        if why == "convicted":
-            convicted.append(job_id)
+        if why == "poisoned" and blame.deaths(mine, told) >= MAX_CRASHES:
+            convicted.append({"job": job_id, "runs": [_told(run, lives) for run in mine]})
         elif why:
             wrong.append({"job": job_id, "why": why, **told, "about": ledger.accepted[job_id]})
         later = _stale(told, mine)
@@ -104,9 +104,7 @@ def _told(run: Run, lives: Mapping[int, str]) -> dict[str, Any]:
 def _wrong(about: Mapping[str, Any], told: Mapping[str, Any], mine: list[Run]) -> str:
     status = told["status"]
     if status == "failed" and told["code"] == "poisoned" and "failed" not in about["may"]:
-        died = sum(run.ended is None for run in mine)
-        # A run that was killed before its first line is not in the log: one may be missing.
-        return "convicted" if died >= MAX_CRASHES - 1 else f"poisoned after {died} deaths"
+        return "poisoned"
     if status not in about["may"]:
         return f"may not be {status}"
     if status == "failed" and told["code"] != "model_error":
@@ -124,13 +122,17 @@ def _stale(told: Mapping[str, Any], mine: list[Run]) -> Run | None:
     """The run that had taken the job over when an earlier one's output was recorded."""
     if told["status"] != "succeeded":
         return None
-    recorded = datetime.fromisoformat(told["finished_at"]).timestamp()
+    recorded = _wall(told)
     names = [run.run for run in mine]
     if told["output"]["run"] not in names:
         return None
     after = mine[names.index(told["output"]["run"]) + 1 :]
     # `finished_at` is cut to milliseconds, so what began before it is certain to have done so.
     return next((run for run in after if run.began_wall < recorded), None)
+
+
+def _wall(told: Mapping[str, Any]) -> float:
+    return datetime.fromisoformat(told["finished_at"]).timestamp()
 
 
 class Blame:
@@ -168,6 +170,29 @@ class Blame:
             fault.at <= last and fault.until + AFTER_S >= before.began
             for unit in units
             for fault in self._faults.get(unit, ())
+        )
+
+    def deaths(self, mine: list[Run], told: Mapping[str, Any]) -> int:
+        """How many faults may have been charged to a job before it ended: a worker's or engine's.
+
+        A job is charged for its worker's death from its start until its outcome is recorded, which
+        is longer than its run: one that was killed before its first line is not in the log.
+        """
+        if not mine:
+            return 0
+        # The two clocks of this machine, as the job's first run read them.
+        last = _wall(told) - mine[0].began_wall + mine[0].began
+        by_a_mate = sum(
+            run.do == "crash_once" and run.ended is None
+            for pid in {run.pid for run in mine}
+            for run in self._culprits.get(pid, ())
+        )
+        return by_a_mate + sum(
+            fault.plan.role in {"engine", "feeder"}
+            and fault.plan.kind != "freeze"
+            and mine[0].began - AFTER_S <= fault.at <= last
+            for faults in self._faults.values()
+            for fault in faults
         )
 
     def just_woken(self, run: Run) -> bool:

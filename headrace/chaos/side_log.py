@@ -31,8 +31,9 @@ class SideLog:
         self._read = 0
         self._lock = threading.Lock()
         self._runs: dict[str, Run] = {}
-        #: engine -> its runs that have begun and not ended; those of a dead engine stay
+        #: engine -> the runs of its batch that have not ended; those of a dead engine stay
         self._open: defaultdict[int, set[str]] = defaultdict(set)
+        self._by_engine: defaultdict[int, list[Run]] = defaultdict(list)
         #: job id -> its runs in the order in which they began
         self.by_job: defaultdict[str, list[Run]] = defaultdict(list)
 
@@ -66,7 +67,13 @@ class SideLog:
             began_wall=float(str(line["wall"])),
         )
         self._runs[name] = run
-        self._open[run.pid].add(name)
+        open_ = self._open[run.pid]
+        # An engine runs one batch at a time: what is open from before is of a dead one, whose pid
+        # was given away again.
+        if any(self._runs[each].began != at for each in open_):
+            open_.clear()
+        open_.add(name)
+        self._by_engine[run.pid].append(run)
         self.by_job[run.job].append(run)
 
     def busy(self, engine: int) -> bool:
@@ -82,6 +89,14 @@ class SideLog:
             run.began > since and any(each.pid == engine for each in self.by_job[run.job])
             for run in map(self._runs.__getitem__, names)
         )
+
+    def in_a_run(self, engine: int, at: float) -> bool:
+        """Whether this engine, which lived at that time, was in the middle of a run."""
+        self.poll()
+        for run in reversed(self._by_engine[engine]):
+            if run.began <= at:
+                return run.ended is None or run.ended > at
+        return False
 
     def runs(self) -> list[Run]:
         """All runs but those of the warm-up, which belong to no job."""

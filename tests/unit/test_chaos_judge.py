@@ -139,7 +139,7 @@ def test_a_job_that_died_three_times_may_be_convicted(books):
         books.fault("worker-0", number * 20 + 1, number * 20 + 2)
     books.told("failed", at=50, code="poisoned")
     assert books.wrongs() == set()
-    assert books.judged().convicted == [JOB]
+    assert [each["job"] for each in books.judged().convicted] == [JOB]
 
 
 def test_a_result_of_a_run_that_another_had_taken_over_is_a_stale_write(books):
