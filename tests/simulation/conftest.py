@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import redis
 
 from headrace.embedded_redis import find_server
 
@@ -25,10 +26,15 @@ def redis_socket() -> Iterator[Path]:
     command = [find_server().path, "--port", "0", "--unixsocket", str(path), "--save", ""]
     command += ["--dir", str(folder), "--appendonly", "no", "--loglevel", "warning"]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
-    until = time.monotonic() + 10
-    while not path.exists():
-        assert time.monotonic() < until, "redis-server did not start"
-        time.sleep(0.01)
+    until = time.monotonic() + 20
+    while True:
+        try:
+            redis.Redis.from_url(f"unix://{path}").ping()
+        except redis.RedisError:
+            assert time.monotonic() < until, "redis-server did not start"
+            time.sleep(0.02)
+        else:
+            break
     yield path
     process.kill()
     process.wait()

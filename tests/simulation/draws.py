@@ -43,10 +43,13 @@ FORWARD = (20, 20, 600, 600, 600, 4_000, 4_000, 11_000, 11_000, 31_000, 61_000, 
 BACK = (-1, -600, -15_000, -90_000)
 #: Milliseconds by which the clock goes on, or is set back.
 STEPS = st.sampled_from([*FORWARD, *BACK])
+AFTER = st.sampled_from([0, 0, 0, 4_000])
 KINDS = st.sampled_from(["succeeded", "failed", "retry", "timed_out", "canceled"])
 WRITES = st.sampled_from(
     ["succeeded", "failed", "retry", "timed_out", "canceled", "hand back", "start", "progress"]
 )
+#: What is out of date: the whole claim, its token alone, or its life alone.
+STALE = st.sampled_from(["all", "token", "life"])
 WHYS = st.sampled_from(["engine died", "engine died", "drain", "charged", "convicted"])
 LIVES = st.sampled_from(["restart", "restart", "kill", "leave", "leave", "register", "freeze"])
 

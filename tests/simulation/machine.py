@@ -10,12 +10,14 @@ from jobs.errors import IdempotencyConflict, NoSuchJob, NotCancelable, QueueFull
 from jobs.job import NewJob
 
 from .draws import (
+    AFTER,
     BEAT_LIMIT_MS,
     CHANNEL,
     FATES,
     JOBS,
     KINDS,
     LIVES,
+    STALE,
     STEPS,
     VERSIONS,
     WHICH,
@@ -105,9 +107,10 @@ class Machine(World):
                 worker.claim(count, start=True, steal=True)
 
     @precondition(can_act)
-    @rule(who=WHO, which=WHICH, tell=st.booleans(), fate=FATES)
-    def start(self, who: int, which: int, tell: bool, fate: str) -> None:
-        """Start a batch of what is held; what runs may tell how far it is."""
+    @rule(who=WHO, which=WHICH, after=AFTER, tell=st.booleans(), fate=FATES)
+    def start(self, who: int, which: int, after: int, tell: bool, fate: str) -> None:
+        """Start a batch of what is held, after a while; what runs may tell how far it is."""
+        self.set_clock(self.now + after)
         if worker := self.keeper(who):
             worker.arrive()
             with self.fate(fate):
@@ -181,21 +184,28 @@ class Machine(World):
         self.link.deliver(self.link.sent[-1 - which % len(self.link.sent)])
 
     @precondition(has_given)
-    @rule(which=WHICH, other=WHICH, ended=st.booleans(), what=WRITES)
-    def stale_write(self, which: int, other: int, ended: bool, what: str) -> None:
+    @rule(which=WHICH, ended=st.booleans(), stale=STALE, what=WRITES)
+    def stale_write(self, which: int, ended: bool, stale: str, what: str) -> None:
         """Somebody writes with a token or a life that is no longer the job's."""
         jobs = {each: a for books in self.link.shards.values() for each, a in books.jobs.items()}
         given = [each for each in self.link.given if each[1].id in jobs]
+        lives = {life for life, _ in self.link.given}
+        if stale == "life":
+            given = [each for each in given if jobs[each[1].id].token == each[1].token]
+        else:
+            given = [each for each in given if jobs[each[1].id].token != each[1].token]
         given = [each for each in given if jobs[each[1].id].final == ended] or given
-        if given:
-            job = given[-1 - which % len(given)][1]
-            lives = [life for life, each in given if each.id == job.id]
-            life = lives[other % len(lives)]
-            if (life, job.token) != (jobs[job.id].worker, jobs[job.id].token):
-                writer = self.new_worker("late", "1")
-                # It has no engine: it is a packet.
-                self.link.processes.remove(writer)
-                writer.write_as(life, job, what)
+        if not given:
+            return
+        life, job = given[-1 - which % len(given)]
+        if stale == "life":
+            life = min(lives - {life}, default="nobody:0")
+        elif stale == "token":
+            life = jobs[job.id].worker or life
+        writer = self.new_worker("late", "1")
+        # It has no engine: it is a packet.
+        self.link.processes.remove(writer)
+        writer.write_as(life, job, what)
 
     @rule(step=STEPS)
     def time_passes(self, step: int) -> None:

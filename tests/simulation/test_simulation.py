@@ -11,7 +11,7 @@ from .search import search
 from .wire import Wire
 
 
-@pytest.mark.timeout(7200 if FULL else 300)
+@pytest.mark.timeout(7200 if FULL else 900)
 def test_the_promise_holds_whatever_happens(wire: Wire, ear: Wire) -> None:
     chosen, held = seed(), False
     sizes = {name: size(f"simulation_{name}") for name in ("examples", "steps")}
