@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import secrets
+from collections.abc import Coroutine
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -59,6 +60,13 @@ class Waves:
     async def send(self, jobs: int) -> None:
         """Send a wave of so many jobs, and see each of them end."""
         connector = aiohttp.TCPConnector(limit=_CONNECTIONS)
+        # A job is asked about right after it was sent: it is soon forgotten.
+        turns = asyncio.Semaphore(_CONNECTIONS)
+
+        async def in_turn(way: Coroutine[Any, Any, None]) -> None:
+            async with turns:
+                await way
+
         timeout = aiohttp.ClientTimeout(total=120)
         async with aiohttp.ClientSession(
             self._url, connector=connector, timeout=timeout
@@ -67,7 +75,7 @@ class Waves:
             singles = jobs - batches * _BATCH
             ways = [self._batch(session) for _ in range(batches)]
             ways += [self._single(session, number) for number in range(singles)]
-            await asyncio.gather(*ways)
+            await asyncio.gather(*map(in_turn, ways))
 
     async def _ask(self, session: aiohttp.ClientSession, *given: str, **more: Any) -> Any:
         async with session.request(*given, **more) as answer:
