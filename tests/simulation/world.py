@@ -17,6 +17,7 @@ from jobs.job import NewJob
 from jobs.queue import JobQueue
 from jobs.submission import entry_for
 
+from .books import Account
 from .draws import JOBS, MODEL, VERSIONS, options
 from .ending import come_to_rest
 from .fleet import Held, Numbered, Worker, driven
@@ -60,7 +61,7 @@ class World(RuleBasedStateMachine):
         self.queue.listing = SimpleNamespace(all_of_batch=_nothing)
         self.ids: list[tuple[str, str]] = []
         #: Outcomes that a client has seen.
-        self.seen: dict[str, tuple[object, ...]] = {}
+        self.seen: dict[Account, tuple[object, ...]] = {}
         self.now = 1_700_000_000_000
         self.link.set_clock(self.now)
         Numbered.lives = 0
@@ -127,12 +128,14 @@ class World(RuleBasedStateMachine):
         """Read jobs as a client does; an outcome once seen is never another."""
         ids = [each for each, _ in self.ids[-40:]]
         found = driven(self.queue._look(ids) if watch else self.queue.read(ids))
+        books = self.link.shards.values()
         for identifier, job in zip(ids, found, strict=True):
             if job is not None and job.final:
-                outcome = (job.created_at, job.status, job.output, job.error, job.finished_at)
-                before = self.seen.setdefault(identifier, outcome)
+                outcome = (job.status, job.output, job.error, job.finished_at)
                 # A late packet may submit a job anew that was erased: then it is another one.
-                assert before == outcome or before[0] != outcome[0], (identifier, before, outcome)
+                [account] = [b.jobs[identifier] for b in books if identifier in b.jobs]
+                before = self.seen.setdefault(account, outcome)
+                assert before == outcome, (identifier, before, outcome)
 
     def set_clock(self, now: int) -> None:
         """Let it be this time."""
