@@ -183,15 +183,21 @@ def busy_and_ahead(stack: Stack, api: Api) -> tuple[Process, list[str], list[str
     running = batch(api, "lone", [{"do": "hang_once"}], timeout_s=600)
     log = SideLog(stack.side_log)
     until(lambda: hung(log, worker) == running, what="the worker hangs")
-    claimed = batch(api, "lone", [{}] * 6)
+    # While its end is expected, the next batch is started behind it, and so charged as well.
+    until(lambda: time.time() - log.by_job[running[0]][-1].began_wall > 1, what="it is overdue")
+    claimed = batch(api, "lone", [{}] * 20)
     books = Books(stack, "lone")
-    until(lambda: books.held() == 7, what="all jobs are in the worker's hands")
+    until(lambda: books.held() == 21, what="all jobs are in the worker's hands")
     return worker, running, claimed
 
 
 def test_an_api_alone_brings_back_what_ran_and_what_was_only_claimed(stack: Stack) -> None:
     api, books = stack.api(), Books(stack, "lone")
     worker, running, claimed = busy_and_ahead(stack, api)
+    # One batch may be running for the world although it is behind the one that hangs.
+    begun = {job["id"] for job in told(api, running + claimed) if job["status"] == "running"}
+    assert begun.issuperset(running)
+    assert len(begun) <= 9
     worker.kill_tree()
     killed_at = time.monotonic()
     until(lambda: books.held() == 0, 2 * LIMIT_S, "nothing is held")
@@ -201,7 +207,9 @@ def test_an_api_alone_brings_back_what_ran_and_what_was_only_claimed(stack: Stac
     worker.start()
     ended = [api.finished(job) for job in running + claimed]
     assert {job["status"] for job in ended} == {"succeeded"}
-    assert [job["crashes"] for job in ended] == [1] + [0] * len(claimed)
+    assert {job["id"]: job["crashes"] for job in ended} == {
+        job: int(job in begun) for job in running + claimed
+    }
     passed = took_s <= LIMIT_S + SLACK_S
     report("adoption by an API alone", passed, jobs=len(ended), took_s=round(took_s, 2))
     assert passed
