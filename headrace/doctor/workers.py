@@ -47,6 +47,9 @@ def judge(life: Life, limit_s: float) -> list[Check]:
     state, reason = life.record.get("state"), life.record.get("reason")
     if state == "loading":
         found.append(warning("worker", f"{name} is loading its model"))
+    elif state == "draining":
+        # Each worker of a rolling restart passes through this.
+        found.append(ok("worker", f"{name} is draining: it ends what it has begun, and leaves"))
     elif state not in (None, "ready"):
         says = f"{name} is {state}: {reason or 'it gives no reason'}"
         found.append(error("worker", says, "Its log tells more."))
