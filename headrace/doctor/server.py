@@ -11,8 +11,11 @@ from jobs.connection import Node, translated
 from jobs.errors import NotDurable, WrongRedis
 from jobs.room import Room, RoomReader
 
-#: From here on submits are refused, so that what was accepted has room to end.
-_MEMORY_FULL, _DISK_FULL = 0.70, 0.85
+#: Submits are refused beyond these, so that what was accepted has room to end: the rule of
+#: api/reserve.py, which this package may not import; a test holds the two together.
+MEMORY_LIMIT, DISK_LIMIT = 0.70, 0.85
+#: A disk need not keep back more than this, however large it is.
+DISK_KEPT = 8 << 30
 #: Seconds between two clocks: ids and lists are out of order; then deadlines and signatures fail.
 CLOCKS_APART_S, CLOCKS_WRONG_S = 1.0, 60.0
 _MANY_CLIENTS = 0.8
@@ -100,8 +103,13 @@ async def room(patient: Patient) -> list[Check]:
     """How full are memory and disk."""
     found: list[Check] = []
     for each in await RoomReader(patient.connections).read():
-        found += [_memory(each), *_disk(each)]
+        found += judge_room(each)
     return found
+
+
+def judge_room(room: Room) -> list[Check]:
+    """Say whether one Redis still has room for new jobs."""
+    return [_memory(room), *_disk(room)]
 
 
 def _memory(room: Room) -> Check:
@@ -110,7 +118,7 @@ def _memory(room: Room) -> Check:
         return ok("memory", f"{used} used; the limit is hidden")
     ratio = room.memory / room.memory_limit
     says = f"{used} of {room.memory_limit >> 20} MiB used ({ratio:.0%})"
-    if ratio < _MEMORY_FULL:
+    if ratio < MEMORY_LIMIT:
         return ok("memory", says)
     return error(
         "memory",
@@ -126,7 +134,7 @@ def _disk(room: Room) -> list[Check]:
         return []
     ratio = 1 - room.disk.free / room.disk.size if room.disk.size else 0.0
     says = f"the disk of Redis' log is {ratio:.0%} full, {room.disk.free >> 20} MiB are free"
-    if ratio < _DISK_FULL:
+    if room.disk.free > min((1 - DISK_LIMIT) * room.disk.size, DISK_KEPT):
         return [ok("disk", says)]
     return [error("disk", f"{says}: submits are refused", "Make room on it.")]
 
