@@ -86,8 +86,11 @@ class Beats:
             self._buried()
             await self._register()
         elif not answer.buried:
-            self._beat_at = sent_at
+            if answer.failure is None:
+                self._beat_at = sent_at
             await self._reconcile(answer)
+            if answer.failure is not None:
+                raise answer.failure
 
     def _stats(self) -> dict[str, str]:
         station = self._station
@@ -127,6 +130,7 @@ class Beats:
         station.engine.send(Cancel([held.feed for held in gone if held.phase in AT_WORK]))
         for held in gone:
             holding.forget(held)
+        station.changed.set()
 
     def _refuse_twin(self) -> None:
         """Nobody buries a worker whose beats go through, but one that registers its name."""

@@ -54,10 +54,10 @@ class Cancels:
         station = self._station
         held_now = [station.holding.jobs.get(each) for each in ids]
         gone = [held for held in held_now if held is not None and held.phase not in LEAVING]
-        for held in gone:
-            station.holding.forget(held)
         if gone:
             log.warning("jobs_lost", job_ids=[held.id for held in gone])
             station.engine.send(Drop([held.feed for held in gone if held.phase not in AT_WORK]))
             station.engine.send(Cancel([held.feed for held in gone if held.phase in AT_WORK]))
+            for held in gone:
+                station.holding.forget(held)
             station.changed.set()

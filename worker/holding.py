@@ -18,6 +18,7 @@ class Phase(IntEnum):
     ON_GPU = 4  # predict has begun
     SETTLING = 5  # its outcome waits until Redis has it
     RETURNING = 6  # its hand-back waits until Redis has it
+    GONE = 7  # in these hands no more, whatever a call that left before may answer
 
 
 UNSTARTED = (Phase.ASIDE, Phase.FED, Phase.STARTING)
@@ -86,13 +87,17 @@ class Holding:
         return held
 
     def move(self, held: Held, phase: Phase) -> None:
-        """Note that a job is one step further."""
+        """Note that a job is one step further; of one that is held no more, nothing."""
+        if held.phase is Phase.GONE:
+            return
         self.counts[held.phase] -= 1
         self.counts[phase] += 1
         held.phase = phase
 
     def grow(self, held: Held, size: int) -> None:
         """Note that the job keeps this many bytes more."""
+        if held.phase is Phase.GONE:
+            return
         self.bytes += size
         held.size += size
 
@@ -106,6 +111,8 @@ class Holding:
             del self.jobs[held.id], self.fed[held.feed]
             self.counts[held.phase] -= 1
             self.bytes -= held.size
+            # A start may be on its way for it: its answer is for nobody.
+            held.phase = Phase.GONE
 
     def of(self, feeds: Iterable[int], *phases: Phase) -> Iterator[Held]:
         """Those of the feeds that are held in one of these phases."""

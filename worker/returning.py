@@ -26,7 +26,7 @@ class Returner:
             [
                 (held, HandBack(held.id, held.job.token, reason=reason))
                 for held in jobs
-                if held.phase not in LEAVING
+                if held.phase not in LEAVING and held.phase is not Phase.GONE
             ],
             reason,
         )
