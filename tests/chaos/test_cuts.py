@@ -17,6 +17,7 @@ import pytest
 from headrace.chaos.points import WHERE, Point
 from headrace.chaos.process import until
 from headrace.chaos.resp import MESSAGE, SCRIPT_NAMES
+from jobs.connection import SOCKET_TIMEOUT_S
 
 from .cutting import Bench
 from .passing import Passing
@@ -26,6 +27,8 @@ from .steady import Crowd, Steady, judge
 CLIENTS = 3
 #: So many pairs of points wait for their moment at once.
 DRIVERS = 4
+#: A message that comes so late was given up before.
+LATE_S = SOCKET_TIMEOUT_S + 0.5
 SCRIPTS = set(SCRIPT_NAMES.values())
 #: What a role sends only after a cut; what it sends only at its start and end: see passing.py.
 AFTER_A_CUT = {
@@ -101,8 +104,7 @@ def fire_pairs(bench: Bench, chance: random.Random, count: int) -> int:
     fired = 0
     for _ in range(2 * count):
         points = [
-            (role, Point(chance.choice(seen[role]), chance.choice(WHERE), chance.choice((1, 1, 2))))
-            for role in chance.choices(("api", "steady"), k=2)
+            (role, drawn(chance, seen[role])) for role in chance.choices(("api", "steady"), k=2)
         ]
         if any(p.name == MESSAGE and p.where in WHERE[:2] for _, p in points):
             continue
@@ -111,6 +113,13 @@ def fire_pairs(bench: Bench, chance: random.Random, count: int) -> int:
         if fired == count:
             break
     return fired
+
+
+def drawn(chance: random.Random, names: list[str]) -> Point:
+    """Draw a point; one of five holds the message up, also until nobody waits for it any more."""
+    delay_s = chance.choice((None, None, None, None, None, None, None, None, 0.3, LATE_S))
+    name, where, nth = chance.choice(names), chance.choice(WHERE), chance.choice((1, 1, 2))
+    return Point(name, where, nth, delay_s)
 
 
 def fire_all(bench: Bench, role: str) -> None:
