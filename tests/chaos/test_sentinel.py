@@ -99,9 +99,13 @@ def test_a_failover_loses_no_more_than_was_said(durability: str, tmp_path: Path)
         read_all(client)
         assert all(worker.running for worker in workers)
         counts = verdict(client.ledger, deaths)
-        held = not counts["two_outcomes"] and not counts["unexplained"]
-        # That the others lose something shows that a loss would be seen.
-        held = held and bool(counts["lost"]) == (durability != "replicated")
+        held = not counts["unexplained"]
+        if durability == "replicated":
+            held = held and not counts["lost"] and not counts["two_outcomes"]
+        else:
+            # A result may be lost as a job may: then it runs again, and has another. That
+            # something is lost shows that a loss would be seen.
+            held = held and bool(counts["lost"])
         report(f"sentinel {durability}", held, failovers=len(deaths), **counts)
         assert held, json.dumps(counts)
 
