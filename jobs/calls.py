@@ -17,7 +17,8 @@ from jobs.redis_errors import NotSent
 
 
 class Calls:
-    """Up to `limit` connections, the one used last first; a call ends within `timeout_s`.
+    """Up to `limit` connections, the one used last first; a call ends within `timeout_s`, and
+    waits as long at the most for a connection that is free.
 
     `admit` is asked before each new connection, and raises where this server is not the one to
     talk to any more. With a breaker, calls fail at once after one that got no answer.
@@ -42,6 +43,7 @@ class Calls:
         self._slots = asyncio.Semaphore(limit)
         self._idle: list[AbstractConnection] = []
         self._epoch = 0
+        self._retired = False
 
     async def send(self, command: Sequence[Any]) -> Any:
         """Send one command, packed in C (a group of submits has a thousand arguments)."""
@@ -58,7 +60,8 @@ class Calls:
         return answers
 
     async def _exchange(self, packed: bytes, read: Callable[[Any], Awaitable[Any]]) -> Any:
-        async with self._slots:
+        await (self._wait() if self._slots.locked() else self._slots.acquire())
+        try:
             # Looked at with the slot in hand: who waited for it while others got no answer is
             # told at once.
             if self._breaker is not None:
@@ -72,8 +75,7 @@ class Calls:
                         await self.close()
                         await connection.disconnect(nowait=True)
                     if not connection.is_connected:
-                        await self._connect(connection)
-                        epoch = self._epoch
+                        epoch = await self._connect(connection)
                     sent = True
                     await connection.send_packed_command(packed, check_health=False)
                     return await read(connection)
@@ -93,11 +95,36 @@ class Calls:
                         self._idle.append(connection)
                     else:
                         await connection.disconnect(nowait=True)
+        finally:
+            self._slots.release()
 
-    async def _connect(self, connection: AbstractConnection) -> None:
-        if self._admit is not None:
-            await self._admit()
-        await connection.connect()  # type: ignore[no-untyped-call]
+    async def _wait(self) -> None:
+        # A limit of its own: a call that came late still has all its time for the answer.
+        try:
+            async with asyncio.timeout(self._timeout_s):
+                await self._slots.acquire()
+        except TimeoutError as error:
+            raise NotSent("no connection became free in time", slow=True) from error
+
+    async def _connect(self, connection: AbstractConnection) -> int:
+        """Connect, and return the epoch in which this was admitted."""
+        while True:
+            # Before the question: a server that freezes in the handshake may wake long after
+            # another has taken over, and what admitted it then is worth nothing.
+            epoch = self._epoch
+            if self._retired:
+                raise NotSent("another server has taken over")
+            if self._admit is not None:
+                await self._admit()
+            await connection.connect()  # type: ignore[no-untyped-call]
+            if epoch == self._epoch:
+                return epoch
+            await connection.disconnect(nowait=True)
+
+    async def retire(self) -> None:
+        """Close everything for good: no call is sent from now on."""
+        self._retired = True
+        await self.close()
 
     async def close(self) -> None:
         """Close what is idle, and what is not once it is; the next call connects anew."""

@@ -110,8 +110,10 @@ class Cluster:
                 masters.append(node)
         self._slots, self._masters = slots, masters
         gone = {address: node for address, node in self._nodes.items() if node not in masters}
-        for address, node in gone.items():
+        # All at once: a retired one sends nothing, so nobody may be led to it meanwhile.
+        for address in gone:
             del self._nodes[address]
+        for node in gone.values():
             await node.retire()
 
     async def watch(self) -> None:

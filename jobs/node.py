@@ -139,7 +139,7 @@ class Node:
         self.retired = True
         if self._breaker is not None:
             await self._breaker.close()
-        await self.calls.close()
+        await self.calls.retire()
         for client in list(self._readers):
             await client.connection_pool.disconnect()
 

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
+import redis
 
+from headrace.chaos.points import Point
+from headrace.chaos.proxy import Proxy
 from jobs.calls import Calls
 from jobs.connection import RedisConnections, translated
 from jobs.errors import QueueUnavailable
+from jobs.redis_errors import NotSent
 from jobs.redis_url import target_of
 
 BLOCKING = ("BLPOP", "nothing", 30)
@@ -45,6 +50,48 @@ async def test_a_call_without_an_answer_ends_in_time(calls: Calls) -> None:
         with pytest.raises(QueueUnavailable), translated():
             await calls.send(BLOCKING)
     assert await calls.send(("ECHO", "a")) == b"a"
+
+
+async def test_many_calls_without_an_answer_all_end_in_time(calls: Calls) -> None:
+    began = time.monotonic()
+    blocked = (calls.send(BLOCKING) for _ in range(30))
+    failures = await asyncio.gather(*blocked, return_exceptions=True)
+    # One after the other on three connections, they took ten times the limit.
+    assert time.monotonic() - began < 1.5
+    waited = [each for each in failures if isinstance(each, NotSent)]
+    assert len(waited) >= 20
+    assert all(each.slow for each in waited)
+    assert await calls.send(("ECHO", "a")) == b"a"
+
+
+@pytest.mark.parametrize("retired", [True, False])
+async def test_nothing_is_sent_to_a_server_retired_in_its_handshake(
+    redis_url: str, retired: bool
+) -> None:
+    admitted = []
+
+    async def admit() -> None:
+        admitted.append(time.monotonic())
+
+    with Proxy(redis_url, "test") as proxy, redis.Redis.from_url(redis_url) as direct:
+        target = target_of(proxy.url, 5.0)
+        calls = Calls(target.connection, target.settings, limit=3, timeout_s=5.0, admit=admit)
+        [armed] = proxy.arm(Point("HELLO", "before_reply", delay_s=0.5))
+        call = asyncio.create_task(calls.send(("SET", "written", "1")))
+        assert await asyncio.to_thread(armed.wait, 5)
+        if retired:
+            await calls.retire()
+            with pytest.raises(NotSent):
+                await call
+            with pytest.raises(NotSent):
+                await calls.send(("SET", "written", "1"))
+        else:
+            # As after a failure of another call: this server is asked for anew.
+            await calls.close()
+            await call
+        assert direct.get("written") == (None if retired else b"1")
+        assert len(admitted) == (1 if retired else 2)
+        await calls.close()
 
 
 async def test_an_error_of_the_server_costs_no_connection(calls: Calls) -> None:
