@@ -44,6 +44,8 @@ class CardStore:
 
     def __init__(self, connections: RedisConnections) -> None:
         self._connections = connections
+        #: The cards whose change this store has certainly told of, by their field.
+        self._told: dict[str, bytes] = {}
 
     async def publish(self, card: bytes, *, model: str, version: str) -> None:
         """Store a card and make its version the one that unpinned submits get.
@@ -55,14 +57,19 @@ class CardStore:
         card = _with_earlier(card, [e for e in await self.entries() if e.model == model])
         with translated():
             client = self._connections.client
-            if await client.hget(keys.cards(namespace), field) == card and (
+            stored = await client.hget(keys.cards(namespace), field) == card and (
                 await client.hget(keys.production(namespace), model) == version.encode()
-            ):
+            )
+            if stored and self._told.get(field) == card:
                 return
+            self._told.pop(field, None)
             # Three slots on a Cluster, so no transaction: the revision last, readers then see all.
-            await client.hset(keys.cards(namespace), field, card)
-            await client.hset(keys.production(namespace), model, version)
+            if not stored:
+                await client.hset(keys.cards(namespace), field, card)
+                await client.hset(keys.production(namespace), model, version)
+            # Also for what is stored: whoever stored it may have been cut off before this.
             await client.incr(keys.cards_revision(namespace))
+            self._told[field] = card
 
     async def remove(self, model: str) -> None:
         """Forget every version of a model; its jobs stay as they are."""
