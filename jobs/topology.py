@@ -176,14 +176,15 @@ class Sentinels:
         """Return the address that most of the Sentinels, and the newest of their views, names."""
         views, silent = await self._views()
         known = [view for view in views if view is not None]
-        newest = max(known, key=lambda view: int(view["config-epoch"]), default=None)
-        if newest is None or not _healthy(newest):
-            said = "they know none" if newest is None else f"it is down: {newest['flags']}"
+        newest = _newest(known)
+        if not newest or not _healthy(newest):
+            flags = ", ".join(sorted({str(view["flags"]) for view in newest}))
+            said = f"it is down: {flags}" if newest else "they know none"
             raise NotSent(
                 f"the Sentinels name no master {self._target.master!r} that is well: "
                 f"{'; '.join(silent) or said}"
             )
-        return newest["ip"], newest["port"]
+        return newest[0]["ip"], newest[0]["port"]
 
     async def _views(self) -> tuple[list[dict[str, Any] | None], list[str]]:
         """Ask all; more than half are enough, so that a frozen one holds up nobody."""
@@ -250,5 +251,16 @@ def _sentinel(target: Target, host: str, port: int) -> Redis:
     return Redis.from_pool(ConnectionPool(connection_class=target.connection, **settings))
 
 
-def _healthy(view: dict[str, Any]) -> bool:
-    return bool(view["is_master"]) and not view["is_sdown"] and not view["is_odown"]
+def _newest(views: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    epoch = max((int(view["config-epoch"]) for view in views), default=0)
+    return [view for view in views if int(view["config-epoch"]) == epoch]
+
+
+def _healthy(views: Sequence[dict[str, Any]]) -> bool:
+    """Whether the master of these views, all of one epoch, is well.
+
+    A Sentinel alone may be the one that is cut off, so `s_down` needs most of them.
+    """
+    if any(view["is_odown"] or not view["is_master"] for view in views):
+        return False
+    return sum(bool(view["is_sdown"]) for view in views) <= len(views) // 2
