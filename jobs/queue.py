@@ -13,12 +13,7 @@ from jobs import keys, scripts
 from jobs.cards import CardEntry
 from jobs.commit import MAX_BYTES, GroupCommit
 from jobs.connection import RedisConnections, translated
-from jobs.errors import (
-    NoSuchBatch,
-    NoSuchJob,
-    NotCancelable,
-    QueueUnavailable,
-)
+from jobs.errors import NoSuchBatch, NoSuchJob, NotCancelable, NotDurable, QueueUnavailable
 from jobs.ids import new_batch_id, new_job_id, shard_of
 from jobs.job import Batch, Canceled, Job, NewJob, Submitted, SubmittedBatch, job_from_row
 from jobs.listing import Listing, read_batch
@@ -96,7 +91,7 @@ class JobQueue:
                     return Submitted(final, replayed=True)
                 ended = future.result() if await self._held(future, timeout_s) else None
                 return Submitted(ended or await self.get(entry.id, job.tenant), replayed=False)
-            except QueueUnavailable:
+            except (QueueUnavailable, NotDurable):
                 # It was accepted; an error now would make the client send it again.
                 return submitted
         finally:
@@ -203,8 +198,8 @@ class JobQueue:
                 return job
             ended = future.result() if await self._held(future, timeout_s) else None
             return ended or await self.get(identifier, tenant)
-        except QueueUnavailable as error:
-            raise QueueUnavailable(error.detail, job_id=identifier) from error
+        except (QueueUnavailable, NotDurable) as error:
+            raise type(error)(error.detail, job_id=identifier) from error
         finally:
             self._waiters.forget(identifier, future)
 

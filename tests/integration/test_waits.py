@@ -11,7 +11,7 @@ import pytest
 import redis
 
 from jobs.connection import SOCKET_TIMEOUT_S, RedisConnections
-from jobs.errors import QueueUnavailable
+from jobs.errors import NotDurable, QueueUnavailable
 from jobs.job import Job, NewJob
 from jobs.policy import QueueOptions
 from jobs.queue import JobQueue
@@ -19,6 +19,7 @@ from jobs.states import Status
 from jobs.waiters import LOOK_AGAIN_S, PATIENCE_S
 from jobs.worker_queue import Outcome, WorkerQueue
 from tests.conftest import RedisServer
+from tests.redis_nodes import DURABLE, Server, eventually, in_step, replica_of
 
 JOB = NewJob(model="echo", version="1", tenant="default", input=b"1")
 OPTIONS = QueueOptions()
@@ -139,3 +140,26 @@ async def test_a_wait_is_woken_although_its_subscription_was_cut(
                 if client.pubsub_channels():
                     break
                 await asyncio.sleep(0.05)
+
+
+async def test_an_accepted_job_is_told_though_its_replica_is_gone_when_the_wait_ends() -> None:
+    with Server(*DURABLE) as master, replica_of(master, *DURABLE) as replica:
+        async with (
+            RedisConnections(f"redis://127.0.0.1:{master.port}", durability="replicated") as two,
+            JobQueue(two, OPTIONS, process_id="p") as queue,
+        ):
+            await asyncio.to_thread(eventually, lambda: in_step(master), 20)
+            waiting = asyncio.create_task(queue.submit_and_wait(JOB, shards=[SHARD], timeout_s=2))
+
+            def confirmed() -> bool:
+                there = master.ask("HGET", "hr:{s017}:counts:echo", "queued") == b"1"
+                return there and master.info("clients")["blocked_clients"] == 0
+
+            await asyncio.to_thread(eventually, confirmed, 10)
+            replica.freeze()
+            submitted = await waiting
+            assert submitted.job.status is Status.QUEUED
+            with pytest.raises(NotDurable) as caught:
+                await queue.wait(submitted.job.id, "default", 0.1)
+            assert caught.value.members["job_id"] == submitted.job.id
+            replica.thaw()
