@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import ipaddress
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -51,7 +51,7 @@ class RoomReader:
     def __init__(self, connections: RedisConnections) -> None:
         self._connections = connections
         #: By address: the run of Redis that was asked for its folder, and what came of it.
-        self._folders: dict[str, tuple[str, Path | None]] = {}
+        self._folders: dict[str, tuple[str | None, Path | None]] = {}
         self._rooms: dict[str, Room] = {}
 
     async def read(self) -> list[Room]:
@@ -84,27 +84,64 @@ class RoomReader:
     async def _read(self, node: Node) -> Room:
         with translated():
             info = await node.client.info("server", "memory", "persistence")
-        run = str(info["run_id"])
-        asked, folder = self._folders.get(node.address, ("", None))
+        run = str(info.get("run_id", ""))
+        asked, folder = self._folders.get(node.address, (None, None))
         if asked != run:
-            folder = await _find_folder(node)
+            folder = await _find_folder(node, info)
             self._folders[node.address] = (run, folder)
         return _room(info, folder)
 
 
-async def _find_folder(node: Node) -> Path | None:
+async def _find_folder(node: Node, info: Mapping[str, Any]) -> Path | None:
     if not is_here(node.address):
         return None
     with translated():
         try:
-            config = await node.client.config_get("dir", "appenddirname")
+            config = await node.client.config_get("dir", "appenddirname", "appendfilename")
         except exceptions.ResponseError:
             # A managed Redis hides its settings.
             return None
-    folder = Path(str(config.get("dir", "")))
+    if not config.get("dir"):
+        return None
+    folder = Path(str(config["dir"]))
+    inner = folder / str(config.get("appenddirname", ""))
+    name = str(config.get("appendfilename", ""))
+    logs_of = (inner / f"{name}.manifest", folder / name) if name else ()
+    # A container's port is a loopback address too, and a folder of that name here another one.
+    if not (node.address.startswith("/") or any(map(_is_file, logs_of)) or _runs_in(folder, info)):
+        return None
     # The log's own folder may be a mount of its own, and Redis's may be closed to us.
-    places = (folder / str(config.get("appenddirname", "")), folder)
+    places = (inner, folder)
     return next((each for each in places if _disk(each) is not None), None)
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except OSError:
+        return False
+
+
+def _runs_in(folder: Path, info: Mapping[str, Any]) -> bool:
+    """Whether the process that Redis says it is runs on this machine, in that folder."""
+    process = Path("/proc", str(info.get("process_id", "")))
+    try:
+        # By what it is, not by its name: a container's folder has the same name as ours.
+        return (process / "cwd").samefile(folder)
+    except PermissionError:
+        # Another user's; what runs under that number is still told.
+        return _runs(process, str(info.get("executable", "")))
+    except OSError:
+        return False
+
+
+def _runs(process: Path, executable: str) -> bool:
+    # The kernel keeps 15 bytes of a name.
+    try:
+        name = (process / "comm").read_text().strip()
+    except OSError:
+        return False
+    return name != "" and name == Path(executable).name[:15]
 
 
 def is_here(address: str) -> bool:
@@ -121,11 +158,14 @@ def is_here(address: str) -> bool:
 
 
 def _room(info: dict[str, Any], folder: Path | None) -> Room:
+    # A proxy or a managed Redis may leave out any of it; what is not known bounds nothing.
+    memory, size = info.get("used_memory"), info.get("aof_current_size", 0)
+    limit = info.get("maxmemory") or info.get("total_system_memory") or None
     return Room(
-        memory=info["used_memory"],
-        memory_limit=info.get("maxmemory") or info.get("total_system_memory") or None,
-        live=info.get("used_memory_dataset", info["used_memory"]),
-        log=info.get("aof_current_size", 0),
+        memory=memory or 0,
+        memory_limit=None if memory is None else limit,
+        live=info.get("used_memory_dataset", size if memory is None else memory),
+        log=size,
         rewriting=bool(info.get("aof_rewrite_in_progress") or info.get("aof_rewrite_scheduled")),
         disk=None if folder is None or not info.get("aof_enabled") else _disk(folder),
         write_failed=info.get("aof_last_write_status", "ok") != "ok",
@@ -139,4 +179,6 @@ def _disk(folder: Path) -> Disk | None:
         return None
     free = told.f_bavail * told.f_frsize
     # As `df` counts: what is kept for root belongs to nobody here.
-    return Disk(size=(told.f_blocks - told.f_bfree) * told.f_frsize + free, free=free)
+    size = (told.f_blocks - told.f_bfree) * told.f_frsize + free
+    # Some file systems (FUSE, sandboxes) tell nothing but zeros.
+    return Disk(size=size, free=free) if size > 0 else None
