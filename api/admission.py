@@ -8,14 +8,15 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections import deque
+from collections import OrderedDict
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from api.load import LoadWatch
 from api.problems import DeadlineUnreachable
 from api.reserve import TAKEN, Left, left, owed, owed_by_job, worth_rewriting
 from jobs.connection import RedisConnections
-from jobs.errors import HeadraceError, QueueFull
+from jobs.errors import HeadraceError, NotDurable, QueueFull
 from jobs.job import NewJob
 from jobs.queue import JobQueue
 from jobs.room import RoomReader
@@ -34,6 +35,15 @@ _REWRITE_EVERY_S = 10.0
 _LONGEST_RETRY_S = 300.0
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Ticket:
+    """What one request was let in with: bytes that it takes, and bytes owed to its jobs."""
+
+    at: float
+    taking: int
+    promising: int
+
+
 class Admission:
     """Judges submits by figures that a background task keeps fresh.
 
@@ -45,8 +55,8 @@ class Admission:
         self._loads = loads
         self._reader = RoomReader(connections)
         self._left: list[Left] = []
-        #: (when, bytes, bytes owed) of what may not be in the last reading, and the sums.
-        self._given: deque[tuple[float, int, int]] = deque()
+        #: What may not be in the last reading, the oldest first, and the sums.
+        self._given: OrderedDict[Ticket, None] = OrderedDict()
         self._taken = self._promised = 0
         #: Bytes let in since the last reading.
         self._since = 0
@@ -59,10 +69,8 @@ class Admission:
         loads = await self._loads.refresh()
         rooms = await self._reader.read()
         self._left = [each for room in rooms for each in left(room, owed(loads))]
-        while self._given and self._given[0][0] < began - _ON_ITS_WAY_S:
-            _, taken, promised = self._given.popleft()
-            self._taken -= taken
-            self._promised -= promised
+        while self._given and (oldest := next(iter(self._given))).at < began - _ON_ITS_WAY_S:
+            self.take_back(oldest)
         if began - self._rewrite_at > _REWRITE_EVERY_S and any(map(worth_rewriting, rooms)):
             self._rewrite_at = began
             await self._reader.make_room(worth_rewriting)
@@ -76,10 +84,13 @@ class Admission:
                 return each.why
         return None
 
-    async def admit(self, jobs: Sequence[NewJob], key: str | None, shards: Sequence[int]) -> None:
+    async def admit(
+        self, jobs: Sequence[NewJob], key: str | None, shards: Sequence[int]
+    ) -> Ticket | None:
         """Let the jobs of a request in, or raise QueueFull or DeadlineUnreachable.
 
-        A repeat of a request that was let in before is no new job, so it passes.
+        The ticket is to be taken back when no new jobs came of it. A repeat of a request that was
+        let in before is no new job, so it passes, if need be without one.
         """
         first = jobs[0]
         taking = sum(TAKEN + each.size for each in jobs)
@@ -87,13 +98,25 @@ class Admission:
         await self._keep_fresh()
         refusal = self._refusal(first, taking, promising)
         if refusal is None:
-            self._give(taking, promising)
-        elif key is None or not await self._queue.has_key(first.tenant, first.model, key, shards):
+            return self._give(taking, promising)
+        if key is None or not await self._queue.has_key(first.tenant, first.model, key, shards):
             raise refusal
+        return None
 
-    def say_when(self, full: QueueFull, model: str) -> None:
-        """Let what the queue refused a submit with tell when to come back."""
-        full.retry_after_s = full.retry_after_s or self._retry_after(model)
+    def take_back(self, ticket: Ticket | None) -> None:
+        """Count what was let in no longer: no new jobs came of it, or a reading shows them."""
+        if ticket is not None and ticket in self._given:
+            del self._given[ticket]
+            self._taken -= ticket.taking
+            self._promised -= ticket.promising
+
+    def refused(self, ticket: Ticket | None, error: HeadraceError, model: str) -> None:
+        """Take note that the queue refused a submit; a full one tells when to come back."""
+        # What lacks a replica was written all the same.
+        if not isinstance(error, NotDurable):
+            self.take_back(ticket)
+        if isinstance(error, QueueFull):
+            error.retry_after_s = error.retry_after_s or self._retry_after(model)
 
     async def _keep_fresh(self) -> None:
         least = min((each.bytes for each in self._left), default=0.0)
@@ -112,11 +135,13 @@ class Admission:
             # Marked as seen: the request that began it may have gone away meanwhile.
             task.exception()
 
-    def _give(self, taking: int, promising: int) -> None:
-        self._given.append((time.monotonic(), taking, promising))
+    def _give(self, taking: int, promising: int) -> Ticket:
+        ticket = Ticket(time.monotonic(), taking, promising)
+        self._given[ticket] = None
         self._taken += taking
         self._promised += promising
         self._since += taking
+        return ticket
 
     def _refusal(self, job: NewJob, taking: int, promising: int) -> HeadraceError | None:
         if short := self.no_room(taking, promising):

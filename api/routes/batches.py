@@ -17,7 +17,7 @@ from api.responses import JsonBytes
 from api.routes.submit import REPLAYED, fingerprint, json_body
 from api.schemas import accepted_batch_bytes, batch_bytes
 from jobs.cards import CardEntry
-from jobs.errors import QueueFull
+from jobs.errors import HeadraceError
 from jobs.job import NewJob
 
 router = APIRouter(route_class=LeanRoute)
@@ -36,7 +36,7 @@ async def submit_batch(
     _check_metadata(parsed, front.settings.max_body_bytes)
     front.require_verified()
     shards = await front.queue.home(entry, caller.tenant, key)
-    await front.admission.admit(new, key, shards)
+    ticket = await front.admission.admit(new, key, shards)
     try:
         submitted = await front.queue.submit_batch(
             new,
@@ -44,11 +44,12 @@ async def submit_batch(
             idempotency_key=key,
             fingerprint="" if key is None else fingerprint("batch", model, body),
         )
-    except QueueFull as full:
-        front.admission.say_when(full, entry.model)
+    except HeadraceError as error:
+        front.admission.refused(ticket, error, entry.model)
         raise
     extra = [(b"location", b"/v1/batches/" + submitted.id.encode())]
     if submitted.replayed:
+        front.admission.take_back(ticket)
         extra.append(REPLAYED)
     else:
         front.count_submitted(entry.model, new[0].priority, len(new))

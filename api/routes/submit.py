@@ -21,7 +21,7 @@ from api.middleware import HEADERS, REQUEST_ID, TRACEPARENT
 from api.responses import Header, JsonBytes
 from api.schemas import job_bytes, retry_after
 from jobs.cards import CardEntry
-from jobs.errors import QueueFull
+from jobs.errors import HeadraceError
 from jobs.job import NewJob, Submitted
 
 router = APIRouter(route_class=LeanRoute)
@@ -91,16 +91,18 @@ async def enter(front: Front, new: NewJob, entry: CardEntry, wait_s: float) -> S
     """Let a job in and store it, or say why not; count it when it is a new one."""
     front.require_verified()
     shards = await front.queue.home(entry, new.tenant, new.idempotency_key)
-    await front.admission.admit([new], new.idempotency_key, shards)
+    ticket = await front.admission.admit([new], new.idempotency_key, shards)
     try:
         if wait_s > 0:
             submitted = await front.queue.submit_and_wait(new, shards=shards, timeout_s=wait_s)
         else:
             submitted = await front.queue.submit(new, shards=shards)
-    except QueueFull as full:
-        front.admission.say_when(full, new.model)
+    except HeadraceError as error:
+        front.admission.refused(ticket, error, new.model)
         raise
-    if not submitted.replayed:
+    if submitted.replayed:
+        front.admission.take_back(ticket)
+    else:
         front.count_submitted(new.model, new.priority)
     return submitted
 

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from api.reserve import OWED, UNKNOWN_RESULT
+from jobs.connection import RedisConnections
 from jobs.errors import QueueUnavailable
 from jobs.room import Disk, Room, RoomReader
 
@@ -128,3 +129,42 @@ async def test_a_redis_that_is_away_is_not_called_full(
     monkeypatch.setattr(RoomReader, "read", away)
     codes = {(await submit(api, 512 * 1024)).status_code for _ in range(5)}
     assert codes == {202}
+
+
+async def test_what_brought_no_new_job_fills_no_books(
+    api: Any, show: Show, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Whatever is counted here stays counted.
+    monkeypatch.setattr("api.admission._ON_ITS_WAY_S", 60.0)
+    show(memory=60 * MIB, memory_limit=100 * MIB)
+    await api.app.front.admission.refresh()
+    first = await submit(api, 512 * 1024, key="k")
+    batch = {"inputs": [{"text": "a" * 256 * 1024}] * 2}
+    keyed = {"headers": {"idempotency-key": "b"}}
+    await api.client.post(URL + "/batch", json=batch, **keyed)
+    for _ in range(30):
+        again = await submit(api, 512 * 1024, key="k")
+        assert (again.status_code, again.json()["id"]) == (202, first.json()["id"])
+        conflict = await submit(api, 512 * 1024 + 1, key="k")
+        assert conflict.json()["code"] == "idempotency_conflict"
+        assert (await api.client.post(URL + "/batch", json=batch, **keyed)).status_code == 202
+
+    async def away(*_: Any, **__: Any) -> Any:
+        raise QueueUnavailable("Redis is away.")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(RedisConnections, "run", away)
+        for path, body in ((URL, {"input": batch["inputs"][0]}), (URL + "/batch", batch)):
+            codes = {(await api.client.post(path, json=body)).json()["code"] for _ in range(30)}
+            assert codes == {"queue_unavailable"}
+    assert (await submit(api, 512 * 1024)).status_code == 202
+
+
+async def test_what_the_depth_refuses_fills_no_books(opening: Any, show: Show) -> None:
+    async with opening(max_queue_depth=1) as api:
+        await api.publish()
+        await api.submit()
+        show(memory=60 * MIB, memory_limit=100 * MIB)
+        await api.app.front.admission.refresh()
+        for _ in range(30):
+            assert "jobs wait" in (await submit(api, 512 * 1024)).json()["detail"]
