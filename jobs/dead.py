@@ -134,9 +134,11 @@ class DeadLetters:
                 by_shard.setdefault(shard, []).append(identifier)
         found: dict[str, DeadLetter | None] = {}
         for shard, ids in by_shard.items():
-            args = [*self._options.policy, *ids]
-            rows = await self._connections.run(scripts.ATTEMPTS, shard, args)
-            found.update((i, _letter(i, row)) for i, row in zip(ids, rows, strict=True))
+            for start in range(0, len(ids), _READ_PAGE):
+                part = ids[start : start + _READ_PAGE]
+                args = [*self._options.policy, *part]
+                rows = await self._connections.run(scripts.ATTEMPTS, shard, args)
+                found.update((i, _letter(i, row)) for i, row in zip(part, rows, strict=True))
         return [found.get(identifier) for identifier in identifiers]
 
     async def get(self, identifier: str) -> DeadLetter:
