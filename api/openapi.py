@@ -29,7 +29,7 @@ _ANSWERS: dict[tuple[str, str], tuple[str, str]] = {
     (_RETRY, "post"): ("202", "Job"),
     ("/v1/admin/dead", "get"): ("200", "DeadPage"),
     ("/v1/admin/dead/{job_id}", "get"): ("200", "DeadLetter"),
-    (_RETRY_DEAD, "post"): ("202", "Job"),
+    (_RETRY_DEAD, "post"): ("202", "DeadRetried"),
     ("/v1/admin/dead/retry", "post"): ("200", "DeadResults"),
     ("/v1/admin/dead/purge", "post"): ("200", "DeadResults"),
     ("/v1/models", "get"): ("200", "ModelList"),

@@ -79,8 +79,12 @@ _WRONG_FIELD = _object(
             "description": "The place, from `body` on.",
         },
         "msg": _TEXT,
-        "input": {"description": "What was given there; shortened when it is long."},
-    }
+        "input": {
+            "description": "What was given there; shortened when it is long. Not told to an "
+            "administrator of another tenant."
+        },
+    },
+    optional=("input",),
 )
 _JOB_ERROR: Described = {
     "type": {"type": "string", "format": "uri"},
@@ -133,10 +137,11 @@ _ATTEMPT = _object(
         "detail": {"type": "string", "description": "What is known beyond it, such as a stack."},
     }
 )
-_WITHOUT = ("input", "output", "progress", "queue", "links")
+_CONTENT = ("input", "output", "progress")
+_RETRIED = _object({name: one for name, one in _JOB["properties"].items() if name not in _CONTENT})
 _DEAD = _object(
     {
-        **{name: one for name, one in _JOB["properties"].items() if name not in _WITHOUT},
+        **{name: one for name, one in _RETRIED["properties"].items() if name != "queue"},
         "tenant": _TEXT,
         "attempts": {"type": "array", "items": _ATTEMPT},
         "retried_as": {**_or_null(_ID), "description": "What a retry of many made of it."},
@@ -165,6 +170,7 @@ SCHEMAS: dict[str, Described] = {
     },
     "JobPage": _page_of(reference("Job")),
     "DeadLetter": _DEAD,
+    "DeadRetried": {**_RETRIED, "description": "The new job, without its content."},
     "DeadPage": _page_of(reference("DeadLetter")),
     "DeadResults": _page_of(_DEAD_RESULT),
     "AcceptedBatch": _object(

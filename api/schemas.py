@@ -129,13 +129,36 @@ def page_bytes(page: Page, loads: dict[str, ModelOverview | None]) -> bytes:
 
 
 #: Of a dead letter an administrator of another tenant is shown what became of it, not its content.
-_UNTOLD = ("input", "output", "progress", "queue")
+_CONTENT = ("input", "output", "progress")
+
+
+def without_content(job: Job, load: ModelOverview | None) -> dict[str, Any]:
+    """Return a job's fields as an administrator of another tenant may see them."""
+    shown = job_object(job, load)
+    for name in _CONTENT:
+        del shown[name]
+    if job.error is not None:
+        error = orjson.loads(job.error)
+        if isinstance(error, dict) and isinstance(error.get("errors"), list):
+            error["errors"] = without_input(error["errors"])
+        shown["error"] = error
+    return shown
+
+
+def without_input(errors: list[Any]) -> list[Any]:
+    """Return which fields were wrong and why, without what was given there."""
+    return [
+        {name: value for name, value in one.items() if name != "input"}
+        for one in errors
+        if isinstance(one, dict)
+    ]
 
 
 def dead_letter(letter: DeadLetter) -> dict[str, Any]:
     """Return a dead letter: the job without its content, its tenant, and each attempt."""
     job = letter.job
-    shown = {name: one for name, one in job_object(job, None).items() if name not in _UNTOLD}
+    shown = without_content(job, None)
+    del shown["queue"]
     return {
         **shown,
         "tenant": job.tenant,

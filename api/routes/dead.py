@@ -21,9 +21,10 @@ from api.lean_route import LeanRoute
 from api.responses import JsonBytes, no_content
 from api.retrying import Asked, submit_again
 from api.routes.submit import REPLAYED, json_body
-from api.schemas import dead_letter, job_bytes
+from api.schemas import dead_letter, without_content, without_input
 from jobs.dead import DeadLetter, DeadLetters
-from jobs.errors import HeadraceError, NoSuchJob, QueueUnavailable
+from jobs.errors import HeadraceError, InvalidInput, NoSuchJob, QueueUnavailable
+from jobs.job import Job, Submitted
 from telemetry import logs
 
 router = APIRouter(route_class=LeanRoute)
@@ -33,6 +34,9 @@ log = logs.get(__name__)
 MAX_MANY = 200
 #: Of those, so many are under way at once: other requests of this process go on beside them.
 _AT_ONCE = 8
+#: Begins an administrator's Idempotency-Keys. No header can carry it, so that they never meet those
+#: of the tenant whose job is retried.
+_APART = "\x01"
 
 Result = dict[str, Any]
 
@@ -92,14 +96,15 @@ async def retry_dead(
     """Submit a dead letter once more, in its own tenant, to the version in production now."""
     letter = await _dead(front).get(job_id)
     old = await front.queue.get(job_id, letter.job.tenant)
-    submitted = await submit_again(front, old, Asked.by(request))
+    submitted = await _again(front, old, Asked.by(request))
     # The job is accepted, whether or not this can be noted.
     with contextlib.suppress(QueueUnavailable):
         await _dead(front).retried(job_id, submitted.job.id)
     log.info("dead_retried", by=caller.key_id, jobs={job_id: submitted.job.id})
     extra = [REPLAYED] if submitted.replayed else []
     extra.append((b"location", b"/v1/jobs/" + submitted.job.id.encode()))
-    return JsonBytes(job_bytes(submitted.job, front.loads.known(old.model)), 202, extra)
+    shown = without_content(submitted.job, front.loads.known(old.model))
+    return JsonBytes(orjson.dumps(shown), 202, extra)
 
 
 @router.delete("/v1/admin/dead/{job_id}", status_code=204)
@@ -124,7 +129,7 @@ async def retry_many(request: Request, front: FrontDep, caller: AdministratorDep
         old = await front.queue.get(job.id, job.tenant)
         # Repeated after an answer was lost, it finds the job that it made.
         key = f"{asked.idempotency_key or 'dead'}:{job.id}"
-        submitted = await submit_again(front, old, replace(asked, idempotency_key=key))
+        submitted = await _again(front, old, replace(asked, idempotency_key=key))
         await _dead(front).retried(job.id, submitted.job.id)
         return _result(job.id, "retried", job=submitted.job.id)
 
@@ -147,6 +152,18 @@ async def purge_many(request: Request, front: FrontDep, caller: AdministratorDep
     gone = [one["id"] for one in results if one["status"] == "purged"]
     log.info("dead_purged", by=caller.key_id, jobs=gone)
     return JsonBytes(orjson.dumps({"data": results, "next_cursor": cursor}))
+
+
+async def _again(front: Front, old: Job, asked: Asked) -> Submitted:
+    key = asked.idempotency_key
+    if key is not None:
+        asked = replace(asked, idempotency_key=_APART + key)
+    try:
+        return await submit_again(front, old, asked)
+    except InvalidInput as error:
+        # It tells the fields that no longer fit, not what stands in them: it is another tenant's.
+        errors = without_input(error.members.get("errors", []))
+        raise InvalidInput(error.detail, errors=errors) from None
 
 
 def _dead(front: Front) -> DeadLetters:

@@ -133,6 +133,8 @@ async def test_a_retry_is_a_new_job_of_the_same_tenant(yard: Graveyard) -> None:
     new = answers[0].json()
     assert (new["retry_of"], new["priority"], new["status"]) == (old, "high", "queued")
     assert answers[1].json()["id"] == new["id"]
+    assert not {"input", "output", "progress"} & set(new)
+    assert "secret words" not in answers[0].text + answers[1].text
     mine = await yard.api.client.get(f"/v1/jobs/{new['id']}", headers=yard.tenants["acme"])
     assert mine.json()["input"] == {"text": "secret words"}
     theirs = await yard.api.client.get(f"/v1/jobs/{new['id']}", headers=yard.tenants["bolt"])
@@ -170,6 +172,52 @@ async def test_a_retry_whose_note_was_lost_makes_no_second_job(yard: Graveyard) 
     await yard.api.redis.client.hdel(key, "retried_as")
     second = (await yard.call("POST", "/retry", json={"ids": [old]})).json()["data"][0]
     assert (second["status"], second["job"]) == ("retried", first["job"])
+
+
+async def test_an_administrators_key_is_not_the_tenants(yard: Graveyard) -> None:
+    old = await yard.dead("acme")
+    key = {"idempotency-key": "once"}
+    own = await yard.api.client.post(
+        "/v1/models/echo/jobs",
+        json={"input": {"text": "other words"}},
+        headers={**yard.tenants["acme"], **key},
+    )
+    again = await yard.call("POST", f"/{old}/retry", headers=key)
+    assert again.status_code == 202, again.text
+    assert again.json()["id"] != own.json()["id"]
+
+
+async def test_wrong_fields_are_named_without_what_stood_in_them(yard: Graveyard) -> None:
+    wrong = {"type": "x", "loc": ["body", "input"], "msg": "bad", "input": "secret words"}
+    await yard.api.client.post(
+        "/v1/models/echo/jobs",
+        json={"input": {"text": "secret words"}},
+        headers=yard.tenants["acme"],
+    )
+    hand = await yard.api.worker()
+    await hand.run("failed", {"code": "invalid_input", "detail": "bad", "errors": [wrong]})
+    listed = await yard.call("GET")
+    [letter] = listed.json()["data"]
+    assert letter["error"]["errors"] == [{"type": "x", "loc": ["body", "input"], "msg": "bad"}]
+    schema = {"type": "object", "properties": {"text": {"type": "integer"}}, "required": ["text"]}
+    await yard.api.publish("echo", "2", input_schema=schema)
+    one = await yard.call("POST", f"/{letter['id']}/retry")
+    many = await yard.call("POST", "/retry", json={"ids": [letter["id"]]})
+    assert (one.status_code, one.json()["code"]) == (422, "invalid_input")
+    for problem in (one.json(), many.json()["data"][0]["error"]):
+        assert problem["errors"][0]["loc"][-1] == "text"
+    assert "secret words" not in listed.text + one.text + many.text
+
+
+async def test_two_hundred_are_chosen_by_their_ids(yard: Graveyard) -> None:
+    post, headers = yard.api.client.post, yard.tenants["acme"]
+    body = {"inputs": [{"text": "a"}] * 200}
+    batch = (await post("/v1/models/echo/jobs/batch", json=body, headers=headers)).json()
+    hand = await yard.api.worker()
+    await hand.end(await hand.take(200), "failed", {"code": "model_error"})
+    ids = [job["id"] for job in batch["jobs"]]
+    results = (await yard.call("POST", "/purge", json={"ids": ids})).json()["data"]
+    assert [(each["id"], each["status"]) for each in results] == [(id, "purged") for id in ids]
 
 
 async def test_what_cannot_run_again_is_refused_by_itself(yard: Graveyard) -> None:
