@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from jobs.errors import NotDurable, QueueUnavailable
 from jobs.states import Priority
 
 #: Bytes of an attempt's detail that are kept: a stack of some hundred frames.
@@ -77,13 +78,15 @@ class BeatAnswer:
     """Where a worker and Redis differ.
 
     `owned_not_held` and `lost` name only what stood so in two beats in a row: one alone may be a
-    claim or settle on its way.
+    claim or settle on its way. With `failure`, only some shards have answered; this is what they
+    said.
     """
 
     buried: bool = False
     owned_not_held: list[tuple[str, str]] = field(default_factory=list)
     canceling: list[str] = field(default_factory=list)
     lost: list[str] = field(default_factory=list)
+    failure: QueueUnavailable | NotDurable | None = None
 
 
 def claimed_from(row: Sequence[Any]) -> Claimed:

@@ -12,7 +12,7 @@ from jobs.adoption import Adopted, Unbroken, adopt, adopted_from
 from jobs.bells import Bell, listen
 from jobs.cards import CardStore
 from jobs.connection import RedisConnections
-from jobs.errors import QueueUnavailable
+from jobs.errors import NotDurable, QueueUnavailable
 from jobs.ids import shard_of
 from jobs.policy import QueueOptions
 from jobs.sweeping import sweep
@@ -181,16 +181,25 @@ class WorkerQueue:
         self, script: scripts.Script, args: Mapping[int, Sequence[Any]]
     ) -> dict[int, Any]:
         """Run a script on every shard although one fails; raise what that one met afterwards."""
-        given = {shard: [*self._options.policy, *own] for shard, own in args.items()}
-        answers, failure = await self._connections.run_each(script, given)
+        answers, failure = await self._run_all(script, args)
         if failure is not None:
             raise failure
         return answers
 
+    async def _run_all(
+        self, script: scripts.Script, args: Mapping[int, Sequence[Any]]
+    ) -> tuple[dict[int, Any], QueueUnavailable | NotDurable | None]:
+        given = {shard: [*self._options.policy, *own] for shard, own in args.items()}
+        return await self._connections.run_each(script, given)
+
     async def beat(
         self, held: Iterable[str], *, state: str, reason: str = "", stats: Mapping[str, str]
     ) -> BeatAnswer:
-        """Say that this life goes on, what it holds and how it does."""
+        """Say that this life goes on, what it holds and how it does.
+
+        Raises only where no shard answered; else the answer has the `failure` of those that did
+        not.
+        """
         # Its clock, so that a look from outside sees how far it is from Redis'.
         pairs = ["state", state, "reason", reason, "clock", f"{time.time():.3f}"]
         for name, value in stats.items():
@@ -203,11 +212,14 @@ class WorkerQueue:
             shard: [self.life, len(pairs) // 2, *pairs, *(i for i, _ in named.get(shard, []))]
             for shard in self._shards
         }
-        # A shard whose server is away must not cost this life its place in the others.
-        answers = await self._run_each(scripts.BEAT, args)
+        # A shard whose server is away must not cost this life its place in the others, nor leave
+        # there what a lost answer gave it.
+        answers, failure = await self._run_all(scripts.BEAT, args)
+        if failure is not None and not answers:
+            raise failure
         for alive, owned, ending, gone in answers.values():
             if not alive:
-                return BeatAnswer(buried=True)
+                return BeatAnswer(buried=True, failure=failure)
             text = [item.decode() for item in owned]
             unheld.update(zip(text[::2], text[1::2], strict=True))
             canceling += [identifier.decode() for identifier in ending]
@@ -216,8 +228,11 @@ class WorkerQueue:
             owned_not_held=[(i, t) for i, t in unheld.items() if i in self._suspect_unheld],
             canceling=canceling,
             lost=sorted(lost & self._suspect_lost),
+            failure=failure,
         )
-        self._suspect_unheld, self._suspect_lost = set(unheld), lost
+        # What a silent shard said last time stands until it speaks again.
+        self._suspect_unheld = {*unheld, *_of_others(self._suspect_unheld, answers)}
+        self._suspect_lost = {*lost, *_of_others(self._suspect_lost, answers)}
         return answer
 
     async def sweep(self) -> list[tuple[str, str]]:
@@ -235,8 +250,11 @@ class WorkerQueue:
 
     async def leave(self) -> None:
         """End this life in order; what it still owns goes back uncharged."""
-        for shard in self._shards:
-            await self._run(scripts.LEAVE, shard, [self.life])
+        await self._run_each(scripts.LEAVE, {shard: [self.life] for shard in self._shards})
+
+
+def _of_others(identifiers: Iterable[str], answered: Mapping[int, Any]) -> list[str]:
+    return [each for each in identifiers if shard_of(each) not in answered]
 
 
 def _by_shard(
