@@ -32,13 +32,14 @@ class Aftermath:
     unexplained: bool
 
 
-def judge(held: Iterable[Held], death: Death) -> Aftermath:
-    """Decide over each job that was at the engine."""
+def judge(held: Iterable[Held], death: Death, *, began: int = 0) -> Aftermath:
+    """Decide over each job that was at the engine; `began` jobs were the batch on the GPU."""
     at_engine = [each for each in held if each.phase not in LEAVING]
     at_work = _at_work(at_engine)
     # Of several that ran together beyond a limit, any may be the one that hangs: each of them runs
     # alone next, and has timed out if it is over its limit then.
-    crowd = death.reason == "timeout" and len(at_work) > 1
+    # Also the last of a batch that ran in pieces: its mates' time is in its own.
+    crowd = death.reason == "timeout" and max(len(at_work), began) > 1
     blamed = at_work if crowd or not death.ordered else set()
     ended: list[Held] = []
     back: list[tuple[Held, HandBack]] = []

@@ -101,8 +101,10 @@ class Answers:
         if not station.quiet:
             station.metrics.engine_restarts.labels(death.reason).inc()
         self._starter.engine_died()
+        on_gpu = station.holding.on_gpu
         station.holding.forget_batches()
-        after = judge(station.holding.jobs.values(), death)
+        began = 0 if on_gpu is None else on_gpu.size
+        after = judge(station.holding.jobs.values(), death, began=began)
         if after.unexplained:
             station.careful = max(station.careful, len(after.back))
         self._settler.gave_up(after.ended, death.detail)
@@ -120,7 +122,7 @@ class Answers:
             fed_at = min((held.since for held in jobs), default=now)
             batch = Batch(frame.batch, list(frame.feeds), len(frame.feeds), fed_at)
             holding.batches[frame.batch] = batch
-        batch.began_at = now
+        batch.began_at, batch.size = now, len(frame.feeds)
         batch.expected_s = station.timing.expected_s(len(frame.feeds))
         holding.on_gpu = batch
         station.heard_at = now
@@ -142,10 +144,13 @@ class Answers:
         """Items to settle: of several over their limit, none can be told to be the one that hung.
 
         So a result that came is kept, and one that did not runs alone before it has timed out.
+        A batch that failed is run in pieces, on one clock: a piece of one job was not alone.
         """
         fed = self._station.holding.fed
         late = [held for each in frame.items if (held := fed.get(each.feed)) and held.timed_out]
-        if not late or frame.batch_size == 1:
+        batch = self._station.holding.batches.get(frame.batch)
+        began = frame.batch_size if batch is None else batch.size
+        if not late or began == 1:
             return frame.items
         for held in late:
             held.timed_out = False

@@ -57,6 +57,7 @@ class Batch:
 
     number: int
     feeds: list[int]
+    #: how many began together, however small the pieces they were run in later
     size: int
     fed_at: float
     began_at: float | None = None

@@ -98,24 +98,6 @@ async def test_a_formed_batch_may_run_once_redis_says_that_it_runs(station, part
     assert station.timing.expected_s(2) == 0.1
 
 
-@pytest.mark.parametrize("size", [2, 1])
-async def test_over_its_limit_in_a_crowd_a_job_s_result_counts_and_none_runs_it_alone(
-    station, parts, run, size
-):
-    run("a", "b")
-    for held in station.holding.jobs.values():
-        held.timed_out = True
-    error = {"code": "canceled", "detail": "", "retryable": True}
-    items = [Item(1, b"1", None, 9.0), Item(2, None, error, 9.0)]
-    parts.answers.heard([Done(1, items, size, 9.0, True)])
-    await parts.settled()
-    if size > 1:
-        assert station.queue.asked("settle") == [[("a", "succeeded")]]
-        assert station.queue.asked("hand_back") == [[("b", True)]]
-    else:
-        assert station.queue.asked("settle") == [[("a", "timed_out"), ("b", "timed_out")]]
-
-
 @pytest.mark.parametrize("verdict", ["canceled", "expired", "lost"])
 async def test_what_may_not_start_is_left_out_and_forgotten(station, parts, hold, verdict):
     hold("a", Phase.FED)

@@ -146,8 +146,15 @@ def test_of_a_crowd_over_its_limit_each_runs_alone_before_one_has_timed_out():
     after = judge([culprit, mate, held(Phase.FED, identifier="c")], LATE)
     assert after.ended == []
     assert {back.id: back.charge for _, back in after.back} == {"a": True, "b": True, "c": False}
-    after = judge([culprit, held(Phase.FED, identifier="c")], LATE)
+    after = judge([culprit, held(Phase.FED, identifier="c")], LATE, began=1)
     assert after.ended == [culprit]
+
+
+def test_the_last_of_a_batch_that_ran_in_pieces_was_not_alone_on_its_clock():
+    last = held(identifier="a", timed_out=True)
+    after = judge([last, held(Phase.FED, identifier="c")], LATE, began=2)
+    assert after.ended == []
+    assert {back.id: back.charge for _, back in after.back} == {"a": True, "c": False}
 
 
 def test_why_an_attempt_ended_goes_with_the_jobs_that_were_at_work():
