@@ -30,7 +30,8 @@ def self_test(device: str) -> None:
 
 
 def _wrong_numbers(torch: Any, device: str) -> int:
-    numbers = torch.arange(SIDE, dtype=torch.float32)
+    # Named, since the model may have set another default: what is known is not the device's word.
+    numbers = torch.arange(SIDE, dtype=torch.float32, device="cpu")
     # Every row is its number, every column too: a product names its place.
     left = numbers.reshape(SIDE, 1).expand(SIDE, SIDE).contiguous().to(device)
     right = numbers.expand(SIDE, SIDE).contiguous().to(device)
