@@ -47,25 +47,23 @@ class EngineProcess:
     async def spawn(cls, command: Sequence[str] = ENGINE_COMMAND) -> "EngineProcess":
         """Start the child with one end of a new socketpair."""
         ours, theirs = socket.socketpair()
-        stacks = StackFile()
-        with theirs:
-            try:
-                # A session of its own: Ctrl-C on the terminal is for the feeder, which drains,
-                # and the group can be killed with all that the model may have forked.
-                process = await asyncio.create_subprocess_exec(
-                    *command,
-                    "--stacks",
-                    str(stacks.fileno()),
-                    "--fd",
-                    str(theirs.fileno()),
-                    pass_fds=(theirs.fileno(), stacks.fileno()),
-                    stdin=asyncio.subprocess.DEVNULL,
-                    start_new_session=True,
-                )
-            except BaseException:
-                ours.close()
-                stacks.close()
-                raise
+        with theirs, contextlib.ExitStack() as failed:
+            failed.callback(ours.close)
+            stacks = StackFile()
+            failed.callback(stacks.close)
+            # A session of its own: Ctrl-C on the terminal is for the feeder, which drains,
+            # and the group can be killed with all that the model may have forked.
+            process = await asyncio.create_subprocess_exec(
+                *command,
+                "--stacks",
+                str(stacks.fileno()),
+                "--fd",
+                str(theirs.fileno()),
+                pass_fds=(theirs.fileno(), stacks.fileno()),
+                stdin=asyncio.subprocess.DEVNULL,
+                start_new_session=True,
+            )
+            failed.pop_all()
         return cls(process, await FeederChannel.open(ours), stacks)
 
     @property

@@ -5,6 +5,7 @@ gets there also while the engine is stuck in native code, and it can be read whe
 gone.
 """
 
+import contextlib
 import os
 import tempfile
 
@@ -62,7 +63,8 @@ def arranged(dump: str, folder: str) -> str:
 
 
 def _memory() -> int:
-    if hasattr(os, "memfd_create"):
+    # Not on every system, and a container's seccomp profile may refuse it.
+    with contextlib.suppress(AttributeError, OSError):
         return os.memfd_create("engine-stacks", os.MFD_CLOEXEC)
     with tempfile.TemporaryFile() as file:
         return os.dup(file.fileno())

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 
+import pytest
+
+from worker.engine_process import EngineProcess
 from worker.stacks import MOST_BYTES, StackFile, arranged
 
 IDLE = 'Thread 0x1 (most recent call first):\n  File "selectors.py", line 1 in select'
@@ -36,3 +40,34 @@ def test_only_the_dump_that_was_asked_for_counts():
     os.write(file.fileno(), MODEL.encode())
     assert file.read("/m") == MODEL
     file.close()
+
+
+@pytest.mark.parametrize("error", [PermissionError(1, "seccomp"), OSError(38, "not implemented")])
+def test_where_a_memfd_is_refused_a_file_takes_its_place(monkeypatch, error):
+    def refused(*_: object) -> int:
+        raise error
+
+    monkeypatch.setattr(os, "memfd_create", refused)
+    file = StackFile()
+    os.write(file.fileno(), MODEL.encode())
+    assert file.read("/m") == MODEL
+    file.close()
+
+
+def descriptors() -> set[Path]:
+    return set(Path("/proc/self/fd").iterdir())
+
+
+async def test_an_engine_that_cannot_be_spawned_leaves_nothing_open(monkeypatch):
+    def refused() -> int:
+        raise OSError(28, "no space")
+
+    with pytest.raises(FileNotFoundError):
+        await EngineProcess.spawn(["/no/such/command"])
+    before = descriptors()
+    with pytest.raises(FileNotFoundError):
+        await EngineProcess.spawn(["/no/such/command"])
+    monkeypatch.setattr("worker.stacks._memory", refused)
+    with pytest.raises(OSError, match="no space"):
+        await EngineProcess.spawn(["/no/such/command"])
+    assert descriptors() == before
