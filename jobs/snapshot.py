@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,8 +11,13 @@ from jobs.connection import RedisConnections, translated
 from jobs.policy import QueueOptions
 from jobs.shards import SHARDS
 
-#: Keys read by one call: it must not hold up Redis.
-_PAGE = 500
+#: Keys, and elements of a large one, read by one call: it must not hold up Redis.
+_PAGE = 200
+_ELEMENTS = 2000
+#: MOST of look.lua: a key of more elements is read in pages of its own.
+_MOST = 5000
+#: Fields of a row of a key that was too much for one call.
+_TOO_MUCH = 4
 #: Kinds of keys that hold one job's payload or history, by the job's id.
 BELONGINGS = ("input", "output", "extra", "progress", "tries")
 #: Kinds that live for ever, or say nothing of a single job.
@@ -46,6 +51,15 @@ class Snapshot:
         """Return a hash, empty when there is none."""
         return self.hashes.get(name, {})
 
+    def standing(self) -> int:
+        """Return a number that is another once a job has come, gone, or moved."""
+        return hash(
+            frozenset(
+                (identifier, job.get("status"), job.get("token"), job.get("entry"))
+                for identifier, job in self.jobs.items()
+            )
+        )
+
     def named(self, kind: str, keys_of: dict[str, Any]) -> Iterator[tuple[str, Any]]:
         """Yield (rest of the name, value) of each key of a kind."""
         for name, value in keys_of.items():
@@ -53,7 +67,7 @@ class Snapshot:
                 yield name[len(kind) + 1 :], value
 
     def add(self, name: str, row: Sequence[Any]) -> None:
-        """Take in a key as the look script answers it."""
+        """Take in a key as the look script answers it, or the next page of one that is large."""
         type_, value, ttl = row[0].decode(), row[1], int(row[2])
         kind, _, rest = name.partition(":")
         if kind in self.belongings:
@@ -61,15 +75,17 @@ class Snapshot:
         elif kind == "job":
             self.jobs[rest] = {name: text for name, text in _pairs(value) if text}
         elif kind == "lane":
-            self.lanes[rest] = {entry[0].decode(): entry[1][1].decode() for entry in value}
+            page = {entry[0].decode(): entry[1][1].decode() for entry in value}
+            self.lanes.setdefault(rest, {}).update(page)
         elif kind == "idem":
             self.idem[rest] = value.decode().partition(" ")[0]
         elif kind in _ETERNAL:
             return
         elif type_ == "zset":
-            self.zsets[name] = {member: float(score) for member, score in _pairs(value)}
+            scores = {member: float(score) for member, score in _pairs(value)}
+            self.zsets.setdefault(name, {}).update(scores)
         elif type_ == "hash":
-            self.hashes[name] = dict(_pairs(value))
+            self.hashes.setdefault(name, {}).update(_pairs(value))
         else:
             self.unknown.append(name)
 
@@ -95,15 +111,46 @@ async def read_snapshot(
     connections: RedisConnections, options: QueueOptions, shard: int, names: Sequence[str]
 ) -> Snapshot:
     """Read these keys of a shard, page by page; what changes meanwhile may look torn."""
-    snapshot = Snapshot()
-    for start in range(0, len(names), _PAGE):
-        page = names[start : start + _PAGE]
+    snapshot, start = Snapshot(), prefix(connections, shard)
+    waiting = list(reversed(names))
+    while waiting:
+        page = [waiting.pop() for _ in range(min(_PAGE, len(waiting)))]
         now, rows = await connections.run(scripts.LOOK, shard, [*options.policy, *page])
         snapshot.now = int(now)
         for name, row in zip(page, rows, strict=True):
-            if row:
+            if row and len(row) == _TOO_MUCH:
+                if row[3] <= _MOST:
+                    waiting.append(name)
+                    continue
+                async for part in _pages(connections, start + name, row[0]):
+                    snapshot.add(name, [row[0], part, row[2]])
+            elif row:
                 snapshot.add(name, row)
     return snapshot
+
+
+async def _pages(
+    connections: RedisConnections, key: str, type_: bytes
+) -> AsyncIterator[Sequence[Any]]:
+    """Read a large key part by part; what stays while it is read is in one of them."""
+    if type_ == b"stream":
+        after = b"-"
+        while True:
+            with translated():
+                part = await connections.command(["XRANGE", key, after, "+", "COUNT", _ELEMENTS])
+            if not part:
+                return
+            yield part
+            after = b"(" + part[-1][0]
+    scan = "HSCAN" if type_ == b"hash" else "ZSCAN"
+    cursor: bytes | None = None
+    # Unlike by rank, none is passed over when those before it leave meanwhile.
+    while cursor != b"0":
+        with translated():
+            cursor, part = await connections.command(
+                [scan, key, cursor or b"0", "COUNT", _ELEMENTS]
+            )
+        yield part
 
 
 def prefix(connections: RedisConnections, shard: int) -> str:

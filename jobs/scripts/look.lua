@@ -1,11 +1,14 @@
 -- look: keys as they are, for the audit; of payloads their lifetime alone.
 -- ARGV: 8.. names of keys of this shard, without its prefix.
 -- Answers {now, rows}; a row is {type, value, ms to live or -1}, or false for a key that is gone.
+-- Nobody else is served meanwhile, so one call reads no more than MOST elements: a row of a key that
+-- was too much is {type, '', ms to live or -1, elements}, and the caller asks for it again.
+local MOST = 5000
 local UNREAD = {input = true, output = true, extra = true, progress = true, tries = true,
   bell = true, outbox = true, fence = true, stats = true}
+local SIZE = {hash = 'HLEN', zset = 'ZCARD', stream = 'XLEN'}
 
-local function value_of(key, kind, type)
-  if UNREAD[kind] then return '' end
+local function value_of(key, type)
   if type == 'hash' then return redis.call('HGETALL', key) end
   if type == 'zset' then return redis.call('ZRANGE', key, 0, -1, 'WITHSCORES') end
   if type == 'stream' then return redis.call('XRANGE', key, '-', '+') end
@@ -13,15 +16,24 @@ local function value_of(key, kind, type)
   return ''
 end
 
-local rows = {}
+local rows, left = {}, MOST
 for i = 8, #ARGV do
   local key = P .. ARGV[i]
   local type = redis.call('TYPE', key).ok
   if type == 'none' then
     rows[#rows + 1] = false
   else
-    local kind = string.match(ARGV[i], '^[^:]+')
-    rows[#rows + 1] = {type, value_of(key, kind, type), redis.call('PTTL', key)}
+    local row = {type, '', redis.call('PTTL', key)}
+    if not UNREAD[string.match(ARGV[i], '^[^:]+')] then
+      local size = SIZE[type] and redis.call(SIZE[type], key) or 1
+      if size > left then
+        row[4] = size
+      else
+        row[2] = value_of(key, type)
+        left = left - size
+      end
+    end
+    rows[#rows + 1] = row
   end
 end
 return {now, rows}
