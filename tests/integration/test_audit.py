@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
+from typing import Any
 
 import pytest
 import redis
 
+from jobs import scripts
 from jobs.audit import audit
-from jobs.worker_queue import Outcome
+from jobs.worker_queue import HandBack, Outcome
 
 from .queue_rig import SHARDS, Rig, rig_on
 
@@ -54,9 +57,7 @@ async def scene(redis_url: str) -> AsyncIterator[Scene]:
         client.close()
 
 
-def _hand_back(identifier: str, token: str):
-    from jobs.worker_queue import HandBack
-
+def _hand_back(identifier: str, token: str) -> HandBack:
     return HandBack(identifier, token)
 
 
@@ -176,10 +177,93 @@ async def test_a_batch_whose_books_are_wrong_is_named(redis_url: str) -> None:
 
 
 async def test_what_only_changes_between_two_looks_is_no_finding(scene: Scene) -> None:
-    import asyncio
-
     scene.redis.set(P + "lost", "1")
     looking = asyncio.create_task(audit(scene.rig.connections, scene.rig.options, look_again_s=0.5))
     await asyncio.sleep(0.25)
     scene.redis.delete(P + "lost")
     assert await looking == []
+
+
+async def test_a_system_at_work_is_not_called_broken(redis_url: str) -> None:
+    async with rig_on(redis_url) as rig, rig_on(redis_url) as doctor:
+        over, ended = asyncio.Event(), 0
+
+        async def traffic() -> None:
+            nonlocal ended
+            worker = await rig.worker()
+            while not over.is_set():
+                await asyncio.gather(*(rig.submit() for _ in range(5)))
+                jobs = await worker.claim(4, start=True)
+                await asyncio.sleep(0.002)
+                await worker.settle([Outcome(job.id, job.token, "succeeded", b"1") for job in jobs])
+                ended += len(jobs)
+
+        work, audits, kinds = asyncio.create_task(traffic()), 0, set()
+        async with asyncio.timeout(60):
+            while audits < 10 or ended < 300:
+                found = await audit(doctor.connections, doctor.options, look_again_s=0.05)
+                kinds |= {each.kind for each in found}
+                audits += 1
+        over.set()
+        await work
+        assert kinds <= {"busy"}
+        # A counter that is off is named once it can be told from one that moves.
+        await rig.connections.client.hincrby(f"{P}counts:echo", "running", 1)
+        [finding] = await audit(doctor.connections, doctor.options, look_again_s=0.05)
+        assert finding.detail == "running counts 1, there are 0"
+
+
+async def test_a_wrong_counter_of_a_busy_shard_is_left_for_later(scene: Scene) -> None:
+    scene.redis.hincrby(P + "counts:echo", "running", 1)
+    looking = asyncio.create_task(audit(scene.rig.connections, scene.rig.options, look_again_s=0.3))
+    await asyncio.sleep(0.15)
+    await scene.rig.submit()
+    assert [(each.kind, each.key) for each in await looking] == [("busy", P)]
+
+
+async def test_redis_is_never_held_up_by_a_large_shard(redis_url: str) -> None:
+    number, lane = 20_000, "lane:echo@1:normal:default"
+    async with rig_on(redis_url) as rig:
+        first = await rig.submit()
+        client = redis.Redis.from_url(redis_url, decode_responses=True)
+        _add_waiting(client, first.id, lane, number)
+        client.zrem(f"{P}due", "job_000007")
+        client.config_resetstat()
+        [finding] = await audit(rig.connections, rig.options, look_again_s=0)
+        assert (finding.kind, finding.key) == ("missing", f"{P}due")
+        assert finding.detail.startswith("job_000007 is queued")
+        stats = client.info("commandstats")
+        client.close()
+        large = [lane, "due", "index:default:echo", f"job:{first.id}"]
+        _, rows = await rig.connections.run(scripts.LOOK, SHARDS[0], [*rig.options.policy, *large])
+    # Three looks, of 2,000 elements a page; two sorted sets, one stream.
+    assert stats["cmdstat_xrange"]["calls"] >= 3 * 10
+    assert stats["cmdstat_zscan"]["calls"] >= 3 * 2 * 10
+    for name in ("evalsha", "xrange", "zscan"):
+        assert stats[f"cmdstat_{name}"]["usec_per_call"] < 50_000, name
+    # None of these is read by the script, what is small behind them is.
+    assert [row[1:2] + row[3:] for row in rows[:3]] == [
+        [b"", size] for size in (number + 1, number, number + 1)
+    ]
+    assert len(rows[3]) == 3
+
+
+def _add_waiting(client: redis.Redis, like: str, lane: str, number: int) -> None:
+    record: dict[str, Any] = dict(client.hgetall(f"{P}job:{like}"))
+    with client.pipeline(transaction=False) as pipe:
+        for n in range(number):
+            name, entry = f"job_{n:06}", f"{1 << 50}-{n + 1}"
+            pipe.xadd(P + lane, {"id": name}, entry)
+            pipe.hset(f"{P}job:{name}", mapping=record | {"entry": entry})
+            pipe.zadd(f"{P}due", {name: 1e15})
+            pipe.zadd(f"{P}index:default:echo", {name: 0})
+            pipe.set(f"{P}input:{name}", b"1")
+        pipe.hincrby(f"{P}counts:echo", "queued", number)
+        pipe.execute()
+
+
+async def test_a_worker_that_holds_very_many_is_read_whole(scene: Scene) -> None:
+    held: dict[Any, Any] = {f"job_{n:06}": "t" for n in range(6000)}
+    scene.redis.hset(f"{P}held:{scene.life}", mapping=held)
+    found = await audit(scene.rig.connections, scene.rig.options, look_again_s=0)
+    assert {each.detail.partition(" ")[0] for each in found} == held.keys()
