@@ -93,6 +93,19 @@ async def test_books_that_do_not_agree_are_named(rig: Rig, look: Look) -> None:
     assert await found(look, "--quick") == ([], 0)
 
 
+async def test_failed_jobs_of_before_the_index_are_a_warning(rig: Rig, look: Look) -> None:
+    worker = await rig.worker()
+    await rig.submit()
+    [job] = await worker.claim(1, start=True)
+    await worker.settle([done(job, "failed")])
+    await worker.beat([], state="ready", stats={})
+    await rig.connections.client.delete("hr:{s017}:dead")
+    [fault], code = await found(look)
+    assert (fault["level"], fault["name"], code) == ("warning", "books", 0)
+    assert fault["says"] == "1 failed jobs are not in the index of dead letters"
+    assert "It ends by itself" in fault["advice"]
+
+
 async def test_jobs_held_by_nobody_are_named(rig: Rig, look: Look) -> None:
     worker = await rig.worker("ghost")
     await rig.submit()
