@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import deque
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Hashable, Iterable
 from typing import Generic, TypeVar
 
 from telemetry import logs
@@ -18,7 +18,7 @@ log = logs.get("worker.delivery")
 
 
 class Delivery(Generic[Parcel]):
-    """Hands parcels over in order, one call at a time, and repeats a failed call for ever.
+    """Hands parcels over by lane: none waits for a lane whose receiver is away.
 
     Unlike a group commit with a future for each item, nobody waits for a single parcel here.
     """
@@ -28,28 +28,69 @@ class Delivery(Generic[Parcel]):
         name: str,
         deliver: Callable[[list[Parcel]], Awaitable[None]],
         size: Callable[[Parcel], int] = lambda _: 0,
+        lane: Callable[[Parcel], Hashable] = lambda _: None,
+    ) -> None:
+        self._name = name
+        self._deliver = deliver
+        self._size = size
+        self._lane_of = lane
+        #: as many as there are shards whose jobs were held
+        self._lanes: dict[Hashable, _Lane[Parcel]] = {}
+        self._running: asyncio.TaskGroup | None = None
+
+    def post(self, parcels: Iterable[Parcel]) -> None:
+        """Put parcels into the next call of their lane."""
+        for parcel in parcels:
+            key = self._lane_of(parcel)
+            lane = self._lanes.get(key)
+            if lane is None:
+                lane = self._lanes[key] = _Lane(self._name, self._deliver, self._size)
+                if self._running is not None:
+                    self._running.create_task(lane.run())
+            lane.put(parcel)
+
+    async def emptied(self) -> None:
+        """Wait until every parcel posted so far has been taken."""
+        for lane in list(self._lanes.values()):
+            await lane.empty.wait()
+
+    async def run(self) -> None:
+        """Deliver until canceled."""
+        async with asyncio.TaskGroup() as group:
+            for lane in self._lanes.values():
+                group.create_task(lane.run())
+            self._running = group
+            try:
+                # Another lane may be made at any time.
+                await asyncio.get_running_loop().create_future()
+            finally:
+                # What is posted from now on is for nobody, but not wrong.
+                self._running = None
+
+
+class _Lane(Generic[Parcel]):
+    """Hands parcels over in order, one call at a time, and repeats a failed call for ever."""
+
+    def __init__(
+        self,
+        name: str,
+        deliver: Callable[[list[Parcel]], Awaitable[None]],
+        size: Callable[[Parcel], int],
     ) -> None:
         self._name = name
         self._deliver = deliver
         self._size = size
         self._waiting: deque[Parcel] = deque()
         self._posted = asyncio.Event()
-        self._empty = asyncio.Event()
-        self._empty.set()
+        self.empty = asyncio.Event()
 
-    def post(self, parcels: Iterable[Parcel]) -> None:
-        """Put parcels into the next call."""
-        self._waiting.extend(parcels)
-        if self._waiting:
-            self._empty.clear()
+    def put(self, parcel: Parcel) -> None:
+        if not self._waiting:
+            self.empty.clear()
             self._posted.set()
-
-    async def emptied(self) -> None:
-        """Wait until every parcel posted so far has been taken."""
-        await self._empty.wait()
+        self._waiting.append(parcel)
 
     async def run(self) -> None:
-        """Deliver until canceled."""
         while True:
             await self._posted.wait()
             while self._waiting:
@@ -58,7 +99,7 @@ class Delivery(Generic[Parcel]):
                 for _ in group:
                     self._waiting.popleft()
             self._posted.clear()
-            self._empty.set()
+            self.empty.set()
 
     def _group(self) -> list[Parcel]:
         group: list[Parcel] = []
