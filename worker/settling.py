@@ -27,7 +27,7 @@ class Settler:
             "settle",
             self._deliver,
             size=lambda each: len(each[1].payload),
-            # The characters of an id that name its shard: reading its number costs more than the rest.
+            # What names the shard in an id: reading its number costs more than the rest.
             lane=lambda each: each[0].id[4:7],
         )
 
