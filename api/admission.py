@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import sys
 import time
 from collections import OrderedDict
 from collections.abc import Sequence
@@ -66,8 +67,13 @@ class Admission:
     async def refresh(self) -> None:
         """Read how full Redis is and let it make room; raises QueueUnavailable."""
         began, self._since = time.monotonic(), 0
-        loads = await self._loads.refresh()
-        rooms = await self._reader.read()
+        try:
+            loads = await self._loads.refresh()
+            rooms = await self._reader.read()
+        except HeadraceError:
+            # It may have gone away for want of room: the next submit waits for a reading.
+            self._since = sys.maxsize
+            raise
         self._left = [each for room in rooms for each in left(room, owed(loads))]
         while self._given and (oldest := next(iter(self._given))).at < began - _ON_ITS_WAY_S:
             self.take_back(oldest)
