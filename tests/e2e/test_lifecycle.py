@@ -147,6 +147,8 @@ def test_a_canceled_job_may_be_retried(api: Api) -> None:
     blocking = blocked(api)
     job = api.submit("actor", {"name": "again"})
     api.cancel(job["id"])
+    # Where it had begun by then, it ends only once the engine has let go.
+    assert api.finished(job["id"])["status"] == "canceled"
     again = api.call("POST", f"/v1/jobs/{job['id']}/retry").json()
     assert api.finished(again["id"])["output"]["name"] == "again"
     api.finished(blocking["id"])
