@@ -14,7 +14,7 @@ from jobs.errors import QueueUnavailable
 from jobs.node import Limits, Node
 from jobs.redis_errors import NotSent, WrongKind
 from jobs.redis_url import Target
-from jobs.topology import LOOK_S, PATIENCE_S, Looking
+from jobs.topology import LOOK_S, PATIENCE_S, Looking, again_and_again
 
 SLOTS = 16384
 #: How often the map is read although every call goes through: subscriptions do not fail when their
@@ -118,13 +118,7 @@ class Cluster:
 
     async def watch(self) -> None:
         """Read the map again and again."""
-        while True:
-            await asyncio.sleep(_WATCH_S)
-            try:
-                await self.refresh()
-            except (exceptions.RedisError, OSError):
-                # A call that needs a node says so itself.
-                continue
+        await again_and_again(self.refresh, _WATCH_S)
 
     async def close(self) -> None:
         """Close every connection."""

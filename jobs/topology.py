@@ -111,6 +111,17 @@ class Looking:
                 raise self._failure
 
 
+async def again_and_again(refresh: Callable[[], Awaitable[None]], every_s: float) -> None:
+    """Look for changes until canceled."""
+    while True:
+        await asyncio.sleep(every_s)
+        try:
+            await refresh()
+        except (exceptions.RedisError, OSError):
+            # A call that needs a server says so itself.
+            continue
+
+
 class Sentinels:
     """The master that Sentinels name; each new connection asks them first.
 
@@ -230,13 +241,7 @@ class Sentinels:
 
     async def watch(self) -> None:
         """Ask again and again."""
-        while True:
-            await asyncio.sleep(_WATCH_S)
-            try:
-                await self.refresh()
-            except (exceptions.RedisError, OSError):
-                # A call that needs a master says so itself.
-                continue
+        await again_and_again(self.refresh, _WATCH_S)
 
     async def close(self) -> None:
         """Close every connection."""
