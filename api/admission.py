@@ -59,20 +59,21 @@ class Admission:
         #: What may not be in the last reading, the oldest first, and the sums.
         self._given: OrderedDict[Ticket, None] = OrderedDict()
         self._taken = self._promised = 0
-        #: Bytes let in since the last reading.
-        self._since = 0
+        #: Bytes let in since the last reading: taken, and taken or promised.
+        self._taken_since = self._given_since = 0
         self._refreshing: asyncio.Task[None] | None = None
         self._rewrite_at = float("-inf")
 
     async def refresh(self) -> None:
         """Read how full Redis is and let it make room; raises QueueUnavailable."""
-        began, self._since = time.monotonic(), 0
+        began = time.monotonic()
+        self._taken_since = self._given_since = 0
         try:
             loads = await self._loads.refresh()
             rooms = await self._reader.read()
         except HeadraceError:
             # It may have gone away for want of room: the next submit waits for a reading.
-            self._since = sys.maxsize
+            self._taken_since = sys.maxsize
             raise
         self._left = [each for room in rooms for each in left(room, owed(loads))]
         while self._given and (oldest := next(iter(self._given))).at < began - _ON_ITS_WAY_S:
@@ -125,8 +126,7 @@ class Admission:
             error.retry_after_s = error.retry_after_s or self._retry_after(model)
 
     async def _keep_fresh(self) -> None:
-        least = min((each.bytes for each in self._left), default=0.0)
-        if self._since <= max(_LEAST, least * _SHARE):
+        if not self._much_was_given():
             return
         if self._refreshing is None:
             self._refreshing = asyncio.create_task(self.refresh(), name="admission-refresh")
@@ -134,6 +134,16 @@ class Admission:
         # A Redis that is away refuses the submit itself.
         with contextlib.suppress(HeadraceError):
             await asyncio.shield(self._refreshing)
+
+    def _much_was_given(self) -> bool:
+        # Against each bound what it bounds: of small jobs with large results, mere promises fill it.
+        if not self._left:
+            return self._taken_since > _LEAST
+        return any(
+            (self._given_since if each.owing else self._taken_since)
+            > max(_LEAST, each.bytes * _SHARE)
+            for each in self._left
+        )
 
     def _refreshed(self, task: asyncio.Task[None]) -> None:
         self._refreshing = None
@@ -146,7 +156,8 @@ class Admission:
         self._given[ticket] = None
         self._taken += taking
         self._promised += promising
-        self._since += taking
+        self._taken_since += taking
+        self._given_since += taking + promising
         return ticket
 
     def _refusal(self, job: NewJob, taking: int, promising: int) -> HeadraceError | None:

@@ -45,7 +45,17 @@ class Left:
 def owed_by_job(load: ModelOverview | None) -> int:
     """Return how many bytes a job of that model will still need when it ends."""
     learned = None if load is None else load.result_bytes
-    return OWED + int(UNKNOWN_RESULT if learned is None else learned)
+    return OWED + _allocated(int(UNKNOWN_RESULT if learned is None else learned))
+
+
+def _allocated(size: int) -> int:
+    """Return what Redis's allocator takes for so many bytes.
+
+    jemalloc has four sizes between two powers of two (its manual, "Size classes"), so a value that
+    is a little too large for one takes up to a quarter more.
+    """
+    step = 1 << max(size.bit_length() - 3, 0)
+    return -(-size // step) * step
 
 
 def owed(loads: Iterable[ModelOverview]) -> int:

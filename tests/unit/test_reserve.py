@@ -27,7 +27,9 @@ def test_where_nothing_is_known_nothing_is_short() -> None:
 
 
 def test_results_still_to_come_are_reckoned_with() -> None:
-    assert owed([load(3, 1, 100), load(1, 0, None)]) == 5 * OWED + 400 + UNKNOWN_RESULT
+    assert owed([load(3, 1, 112), load(1, 0, None)]) == 5 * OWED + 4 * 112 + UNKNOWN_RESULT
+    # 200 KiB take a block of 224.
+    assert owed([load(1, 0, 200 * 1024)]) == OWED + 224 * 1024
     half = replace(EMPTY, memory=50 * MIB, memory_limit=100 * MIB)
     now, later = left(half, 0)
     assert (round(now.bytes / MIB), round(later.bytes / MIB)) == (20, 45)

@@ -88,6 +88,18 @@ async def test_what_rushes_in_between_two_readings_is_counted_here(
     assert len(readings) > 5
 
 
+async def test_small_jobs_with_large_results_make_it_look_again(
+    api: Any, show: Show, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # They take a kilobyte each and are owed 64: other processes must hear of that early enough.
+    monkeypatch.setattr("api.admission._ON_ITS_WAY_S", 60.0)
+    readings = show(memory=13 * MIB, memory_limit=20 * MIB)
+    await api.app.front.admission.refresh()
+    codes = [(await submit(api)).status_code for _ in range(40)]
+    assert set(codes) == {202}
+    assert len(readings) > 5
+
+
 async def test_a_batch_counts_as_all_its_jobs(api: Any, show: Show) -> None:
     show(memory=69 * MIB, memory_limit=100 * MIB)
     await api.app.front.admission.refresh()
