@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, Self
 
-from pydantic import BeforeValidator, ValidationError
+from pydantic import BeforeValidator, Field, ValidationError
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 PREFIX = "HEADRACE_"
@@ -30,7 +30,10 @@ class Setting:
 
 
 _QUEUE = ("api", "worker")
-_ALL = ("api", "worker", "up")
+_ALL = ("api", "worker", "webhooks", "up")
+_KEPT = ("api", "worker", "webhooks")
+_TOLD = ("api", "webhooks")
+_WEBHOOKS = ("webhooks",)
 _API = ("api",)
 _WORKER = ("worker",)
 _CLIENT = ("client",)
@@ -40,9 +43,9 @@ SETTINGS: dict[str, Setting] = {
     "REDIS_URL": Setting("redis://127.0.0.1:6379/0", _ALL, "The Redis that holds the queue."),
     "NAMESPACE": Setting("hr", _ALL, "First part of every key in Redis."),
     "DURABILITY": Setting("always", _ALL, "What a 202 means: always, everysec, replicated."),
-    "RESULT_TTL_S": Setting(3600, _QUEUE, "How long a finished job is kept."),
-    "DEAD_TTL_S": Setting(7 * DAY_S, _QUEUE, "How long a failed job is kept."),
-    "MAX_QUEUE_AGE_S": Setting(7 * DAY_S, _QUEUE, "A job queued for longer expires."),
+    "RESULT_TTL_S": Setting(3600, _KEPT, "How long a finished job is kept."),
+    "DEAD_TTL_S": Setting(7 * DAY_S, _KEPT, "How long a failed job is kept."),
+    "MAX_QUEUE_AGE_S": Setting(7 * DAY_S, _KEPT, "A job queued for longer expires."),
     "MAX_QUEUE_DEPTH": Setting(1_000_000, _QUEUE, "Queued jobs a model may have."),
     "BEAT_LIMIT_S": Setting(10, _QUEUE, "A worker silent for longer is taken for dead."),
     "MAX_ATTEMPTS": Setting(3, _QUEUE, "Attempts at a job whose error is retryable."),
@@ -54,7 +57,7 @@ SETTINGS: dict[str, Setting] = {
     "API_PORT": Setting(8000, ("api", "up"), "Port the API listens on."),
     "API_WORKERS": Setting(1, ("api", "up"), "HTTP worker processes."),
     "INSECURE": Setting(False, ("api", "up"), "Listen off loopback although no key exists."),
-    "METRICS_PORT": Setting(None, _API, "Port of the API's /metrics. Unset: not served."),
+    "METRICS_PORT": Setting(None, _TOLD, "Port of /metrics. Unset: not served."),
     "KEYS_FILE": Setting(None, _API, "File with the first API keys."),
     "MAX_BODY_BYTES": Setting(1024 * 1024, _API, "Largest request body."),
     "MAX_WAIT_S": Setting(60, _API, "Longest time a request may wait for a result."),
@@ -67,6 +70,17 @@ SETTINGS: dict[str, Setting] = {
     "ENGINE_THREADS": Setting(None, _WORKER, "CPU threads of the engine; by default the cores."),
     "MAX_RESULT_BYTES": Setting(256 * 1024, _WORKER, "Largest output of a job."),
     "CANCEL_GRACE_S": Setting(10, _WORKER, "Time a canceled batch gets before the engine ends."),
+    "RQ_REDIS_URL": Setting(
+        None, _WEBHOOKS, "The Redis of RQ, which times retries; by default REDIS_URL."
+    ),
+    "WEBHOOK_SECRET": Setting(None, _TOLD, "Signs webhooks of tenants without a secret."),
+    "WEBHOOK_ALLOW": Setting(
+        None, ("api", "webhooks", "up"), "Receivers that may be called although not public."
+    ),
+    "WEBHOOK_DENY": Setting((), _TOLD, "Public networks that may not be called."),
+    "WEBHOOK_PORTS": Setting((443,), _TOLD, "Ports of receivers that may be called."),
+    "WEBHOOK_TIMEOUT_S": Setting(15, _WEBHOOKS, "Time a receiver has to answer."),
+    "WEBHOOK_DELAY_SCALE": Setting(1.0, _WEBHOOKS, "Factor of all delays between tries."),
     "DATA_DIR": Setting(".headrace", ("worker", "up"), "Where Redis, locks and logs are kept."),
     "URL": Setting("http://127.0.0.1:8000", _CLIENT, "The server that the commands talk to."),
     "API_KEY": Setting(None, _CLIENT, "The API key that the commands send."),
@@ -81,6 +95,12 @@ def _split(value: object) -> object:
 
 #: A setting that is a list: written with commas in the environment.
 CommaList = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)]
+#: One that may be unset, which is not the same as empty.
+CommaListOrUnset = Annotated[tuple[str, ...] | None, NoDecode, BeforeValidator(_split)]
+#: A list of ports.
+Ports = Annotated[
+    tuple[Annotated[int, Field(ge=1, le=65535)], ...], NoDecode, BeforeValidator(_split)
+]
 
 
 def refuse_unknown(environ: Mapping[str, str]) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-PACKAGES = ("api", "headrace", "jobs", "model_store", "telemetry", "worker")
+PACKAGES = ("api", "egress", "headrace", "jobs", "model_store", "telemetry", "webhooks", "worker")
 FOLDERS = (*PACKAGES, "benchmarks", "examples", "tests")
 
 MOST_LINES = 300
@@ -17,11 +17,13 @@ MOST_LINES_OF_A_FUNCTION = 50
 
 #: Imported under a name that the requirement does not have, or brought by what is required.
 BROUGHT_BY = {
+    "idna": "httpx",
     "jsonschema_rs": "jsonschema-rs",
     "prometheus_client": "prometheus-client",
     "pydantic_core": "pydantic",
     "pydantic_settings": "pydantic-settings",
     "starlette": "fastapi",
+    "yarl": "aiohttp",
 }
 
 
@@ -84,6 +86,8 @@ def test_torch_is_loaded_in_the_engine_alone():
         ("headrace/client", []),
         ("headrace/cli", []),
         ("headrace", ["server", "embedded"]),
+        ("egress", ["server"]),
+        ("webhooks", ["server"]),
         ("jobs", ["server"]),
         ("jobs", ["worker"]),
         ("model_store", ["worker"]),

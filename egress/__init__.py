@@ -1,0 +1,1 @@
+"""Which addresses may be called, and a client whose connections hold to it."""

@@ -1,0 +1,48 @@
+"""What the system's resolver says becomes addresses, none, or an error."""
+
+from __future__ import annotations
+
+import socket
+import threading
+
+import pytest
+
+from egress.resolver import SystemResolver
+
+
+async def test_names_and_numbers_become_addresses() -> None:
+    async with SystemResolver() as resolver:
+        assert await resolver.resolve("192.0.2.7", 443) == ["192.0.2.7"]
+        assert {"127.0.0.1", "::1"}.issuperset(await resolver.resolve("localhost", 443))
+
+
+async def test_each_address_is_named_once_and_found_in_a_thread_of_its_own(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    threads = []
+
+    def look_up(host: str, port: int, **_: object) -> list[tuple[object, ...]]:
+        threads.append(threading.current_thread().name)
+        addresses = [("192.0.2.7", port), ("2001:db8::1", port, 0, 0), ("192.0.2.7", port)]
+        return [(0, 0, 0, "", address) for address in addresses]
+
+    monkeypatch.setattr(socket, "getaddrinfo", look_up)
+    async with SystemResolver() as resolver:
+        assert await resolver.resolve("name.test", 443) == ["192.0.2.7", "2001:db8::1"]
+    assert threads[0].startswith("egress-names")
+
+
+@pytest.mark.parametrize(("code", "raises"), [(socket.EAI_NONAME, False), (socket.EAI_AGAIN, True)])
+async def test_no_such_name_is_not_the_same_as_no_name_server(
+    monkeypatch: pytest.MonkeyPatch, code: int, raises: bool
+) -> None:
+    def look_up(host: str, port: int, **_: object) -> None:
+        raise socket.gaierror(code, "as the system says")
+
+    monkeypatch.setattr(socket, "getaddrinfo", look_up)
+    async with SystemResolver() as resolver:
+        if raises:
+            with pytest.raises(OSError, match="as the system says"):
+                await resolver.resolve("name.test", 443)
+        else:
+            assert await resolver.resolve("name.test", 443) == []
