@@ -2,31 +2,18 @@
 
 from __future__ import annotations
 
-import functools
 import math
-import time
 from typing import Any
 
 import orjson
 
 from api.load import seconds_until_started
+from jobs import view
 from jobs.dead import DeadLetter
 from jobs.job import Batch, Job, Page
 from jobs.overview import ModelOverview
 from jobs.states import Status
-
-
-@functools.lru_cache(maxsize=512)
-def _seconds(second: int) -> str:
-    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(second))
-
-
-def timestamp(milliseconds: int | None) -> str | None:
-    """Return RFC 3339 in UTC with milliseconds."""
-    if milliseconds is None:
-        return None
-    second, rest = divmod(milliseconds, 1000)
-    return f"{_seconds(second)}.{rest:03d}Z"
+from jobs.view import batch_object, extra_of, timestamp
 
 
 def job_bytes(job: Job, load: ModelOverview | None) -> bytes:
@@ -36,38 +23,7 @@ def job_bytes(job: Job, load: ModelOverview | None) -> bytes:
 
 def job_object(job: Job, load: ModelOverview | None) -> dict[str, Any]:
     """Return a job's fields, in the order of the contract."""
-    link = f"/v1/jobs/{job.id}"
-    webhook, metadata = (None, None) if job.extra is None else _extra(job.extra)
-    return {
-        "id": job.id,
-        "model": job.model,
-        "version": job.version,
-        "status": job.status,
-        "input": _raw(job.input),
-        "output": _raw(job.output),
-        "error": _raw(job.error),
-        "priority": job.priority,
-        "attempt": job.attempt,
-        "crashes": job.crashes,
-        "progress": _raw(job.progress),
-        "queue": _queue(job, load),
-        "created_at": timestamp(job.created_at),
-        "started_at": timestamp(job.started_at),
-        "finished_at": timestamp(job.finished_at),
-        "deadline_at": timestamp(job.deadline_at),
-        "retained_until": timestamp(job.retained_until),
-        "timeout_s": job.timeout_s,
-        "metrics": _metrics(job),
-        "webhook": webhook,
-        "metadata": metadata,
-        "retry_of": job.retry_of,
-        "batch": job.batch,
-        "links": {"self": link, "cancel": f"{link}/cancel"},
-    }
-
-
-def _raw(payload: bytes | None) -> orjson.Fragment | None:
-    return None if payload is None else orjson.Fragment(payload)
+    return view.job_object(job, _queue(job, load))
 
 
 def _queue(job: Job, load: ModelOverview | None) -> dict[str, Any] | None:
@@ -85,31 +41,9 @@ def _ahead(job: Job, load: ModelOverview | None) -> int | None:
     return load.queued
 
 
-def _metrics(job: Job) -> dict[str, Any]:
-    return {
-        "queue_s": _between(job.created_at, job.started_at),
-        "run_s": _between(job.started_at, job.finished_at),
-        "batch_size": job.batch_size,
-        "worker": job.worker,
-    }
-
-
-def _between(start: int | None, end: int | None) -> float | None:
-    return None if start is None or end is None else max(0, end - start) / 1000
-
-
-def _extra(extra: bytes) -> tuple[dict[str, Any] | None, Any]:
-    stored = orjson.loads(extra)
-    webhook = stored.get("webhook")
-    if webhook is not None:
-        # The secret is write-only.
-        webhook = {"url": webhook.get("url"), "events": webhook.get("events")}
-    return webhook, stored.get("metadata")
-
-
 def metadata_of(job: Job) -> bytes | None:
     """Return a job's metadata as JSON, None where it has none."""
-    metadata = None if job.extra is None else _extra(job.extra)[1]
+    metadata = None if job.extra is None else extra_of(job.extra)[1]
     return None if metadata is None else orjson.dumps(metadata)
 
 
@@ -187,15 +121,4 @@ def accepted_batch_bytes(batch_id: str, jobs: list[Job], load: ModelOverview | N
 
 def batch_bytes(batch: Batch) -> bytes:
     """Return a batch: how many of its jobs are in which state."""
-    link = f"/v1/batches/{batch.id}"
-    return orjson.dumps(
-        {
-            "id": batch.id,
-            "model": batch.model,
-            "total": batch.total,
-            "counts": {status.value: batch.counts.get(status, 0) for status in Status},
-            "created_at": timestamp(batch.created_at),
-            "finished_at": timestamp(batch.finished_at),
-            "links": {"self": link, "jobs": f"/v1/jobs?batch={batch.id}"},
-        }
-    )
+    return orjson.dumps(batch_object(batch))

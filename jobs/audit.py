@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import pairwise
 
+from jobs.audit_webhooks import WEBHOOK_RULES, Row
 from jobs.connection import RedisConnections
 from jobs.policy import QueueOptions
 from jobs.snapshot import Snapshot, prefix, read_snapshot, shard_keys
@@ -20,7 +21,7 @@ _DEAD = {Status.FAILED, Status.TIMED_OUT}
 _LOOKS = 3
 _LOOK_AGAIN_S = 0.75
 #: Keys that many jobs share: work that goes on tears them again in each look, by the same name.
-_SHARED = ("counts:", "batch:", "turn:")
+_SHARED = ("counts:", "batch:", "turn:", "outbox", "lines", "calls:", "retry", "undelivered")
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,9 +93,6 @@ async def _look(
 def findings(snapshot: Snapshot) -> list[Finding]:
     """Return all that is wrong in one shard that nothing changed while it was read."""
     return [Finding(*row) for rule in _RULES for row in rule(snapshot)]
-
-
-Row = tuple[str, str, str]
 
 
 def _target(job: dict[str, str]) -> str:
@@ -295,4 +293,5 @@ _RULES: tuple[Callable[[Snapshot], Iterator[Row]], ...] = (
     _counters,
     _batches,
     _keys,
+    *WEBHOOK_RULES,
 )

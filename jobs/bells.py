@@ -36,6 +36,10 @@ async def listen(
     """
     while True:
         node = None
+        if not shards:
+            # Of webhooks, while no model has a card.
+            await asyncio.sleep(_RECONNECT_S)
+            continue
         try:
             if connections.clustered and len(shards) > 1:
                 source = _merged(connections, model, shards)

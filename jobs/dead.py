@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import heapq
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -12,11 +10,11 @@ import msgspec
 
 from jobs import scripts
 from jobs.connection import RedisConnections
-from jobs.errors import MalformedRequest, NoSuchJob
+from jobs.ended import older, place_of
+from jobs.errors import NoSuchJob
 from jobs.ids import shard_of
 from jobs.job import Job, fields_of, job_from_row
 from jobs.policy import QueueOptions
-from jobs.shards import SHARDS
 from jobs.states import Status
 
 DEAD = frozenset({Status.FAILED, Status.TIMED_OUT})
@@ -28,9 +26,6 @@ _STRIDE = 200
 _READ_PAGE = 32
 #: Bytes of errors and attempts from which a page is cut short.
 _PAGE_BYTES = 4 << 20
-#: Calls under way at once: a look at all shards must leave connections to others.
-_AT_ONCE = 8
-_CURSOR = re.compile(r"([0-9]{1,15})-(job_[0-9a-v]{29})")
 
 
 class Attempt(msgspec.Struct, frozen=True, kw_only=True):
@@ -66,14 +61,6 @@ class DeadPage:
     next_cursor: str | None
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class _Place:
-    """Where a dead letter stands in the order of all."""
-
-    ended_at: int
-    id: str
-
-
 class DeadLetters:
     """Reads the dead letters of every shard."""
 
@@ -88,13 +75,13 @@ class DeadLetters:
 
         Raises MalformedRequest for a cursor that no list gave.
         """
-        place = None if cursor is None else _place(cursor)
+        place = place_of(cursor)
         letters: list[DeadLetter] = []
         size = scanned = 0
         while scanned < _SCAN:
             # One more than looked at tells whether there is a next page.
             stride = max(limit, _STRIDE)
-            places = await self._older(place, stride + 1)
+            places = await older(self._connections, self._options, "dead", place, stride + 1)
             more, places = len(places) > stride, places[:stride]
             for start in range(0, len(places), _READ_PAGE):
                 part = places[start : start + _READ_PAGE]
@@ -106,24 +93,11 @@ class DeadLetters:
                     size += _size(letter)
                     if len(letters) == limit or size > _PAGE_BYTES:
                         done = not more and place == places[-1]
-                        return DeadPage(letters, None if done else _text(place))
+                        return DeadPage(letters, None if done else place.cursor())
             if not more:
                 return DeadPage(letters, None)
             scanned += len(places)
-        return DeadPage(letters, None if place is None else _text(place))
-
-    async def _older(self, place: _Place | None, count: int) -> list[_Place]:
-        # All shards: also those of models that nobody knows any more.
-        args = [*self._options.policy, count, "" if place is None else place.ended_at]
-        looks: list[list[_Place]] = []
-        for first in range(0, SHARDS, _AT_ONCE):
-            asked = dict.fromkeys(range(first, min(first + _AT_ONCE, SHARDS)), args)
-            answers, failure = await self._connections.run_each(scripts.DEAD, asked)
-            if failure is not None:
-                raise failure
-            looks += (_places(flat, place) for flat in answers.values())
-        merged = heapq.merge(*looks, reverse=True)
-        return [each for each, _ in zip(merged, range(count), strict=False)]
+        return DeadPage(letters, None if place is None else place.cursor())
 
     async def read(self, identifiers: Sequence[str]) -> list[DeadLetter | None]:
         """Return dead letters in the order asked for, None where there is none."""
@@ -169,20 +143,3 @@ def _letter(identifier: str, row: Sequence[Any] | None) -> DeadLetter | None:
 
 def _size(letter: DeadLetter) -> int:
     return len(letter.job.error or b"") + sum(len(each.detail) for each in letter.attempts)
-
-
-def _places(flat: Sequence[bytes], before: _Place | None) -> list[_Place]:
-    pairs = zip(flat[::2], flat[1::2], strict=True)
-    found = [_Place(int(ended_at), identifier.decode()) for identifier, ended_at in pairs]
-    return [each for each in found if before is None or each < before]
-
-
-def _place(cursor: str) -> _Place:
-    match = _CURSOR.fullmatch(cursor)
-    if match is None:
-        raise MalformedRequest("`cursor` is not one that a list returned as `next_cursor`.")
-    return _Place(int(match[1]), match[2])
-
-
-def _text(place: _Place) -> str:
-    return f"{place.ended_at}-{place.id}"

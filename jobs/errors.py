@@ -6,10 +6,10 @@ HeadraceError
 ├── QueueFull            no room for another job
 ├── WrongRedis           a server that cannot keep the promise; start is refused
 ├── ModelNotFound / VersionNotFound
-├── NoSuchJob / NoSuchBatch
+├── NoSuchJob / NoSuchBatch / NoSuchWebhook
 ├── NotCancelable / NotRetryable
 ├── IdempotencyConflict
-├── MalformedRequest / InvalidInput
+├── MalformedRequest / InvalidInput / WebhookUrlForbidden
 └── Unauthorized / Forbidden
 """
 
@@ -44,6 +44,7 @@ CODES: dict[str, ErrorCode] = _table(
     ("version_not_found", "No such version of the model", 404, False, "client"),
     ("no_such_job", "No such job", 404, False, "client"),
     ("no_such_batch", "No such batch", 404, False, "client"),
+    ("no_such_webhook", "No such delivery", 404, False, "client"),
     ("method_not_allowed", "This address does not take that method", 405, False, "client"),
     ("not_cancelable", "The state of the job does not allow this", 409, False, "client"),
     ("not_retryable", "The job cannot be retried in this state", 409, False, "client"),
@@ -51,6 +52,7 @@ CODES: dict[str, ErrorCode] = _table(
     ("unsupported_media_type", "The request body is not JSON", 415, False, "client"),
     ("invalid_input", "The input does not fit the model", 422, False, "client"),
     ("idempotency_conflict", "The key was used for another request", 422, False, "client"),
+    ("webhook_url_forbidden", "The webhook's URL may not be called", 422, False, "client"),
     ("deadline_unreachable", "The deadline cannot be met", 422, False, "client"),
     ("rate_limited", "Too many requests", 429, True, "client"),
     ("queue_full", "The queue is full", 503, True, "platform"),
@@ -160,6 +162,12 @@ class NoSuchBatch(HeadraceError):
     code = "no_such_batch"
 
 
+class NoSuchWebhook(HeadraceError):
+    """No delivery of that id of this job or batch, in this tenant."""
+
+    code = "no_such_webhook"
+
+
 class NotCancelable(HeadraceError):
     """The job has ended, or (for a delete) has not."""
 
@@ -200,3 +208,9 @@ class InvalidInput(HeadraceError):
     """The body was read but does not fit; `errors` lists each wrong field as FastAPI does."""
 
     code = "invalid_input"
+
+
+class WebhookUrlForbidden(HeadraceError):
+    """The address that events are to be sent to is none that this server calls."""
+
+    code = "webhook_url_forbidden"

@@ -12,7 +12,7 @@ from random import getrandbits
 from jobs.shards import SHARDS
 
 _ALPHABET = "0123456789abcdefghijklmnopqrstuv"
-_ID = re.compile(r"(job|bat)_([0-9a-v]{3})([0-9a-v]{26})")
+_ID = re.compile(r"(job|bat|wh)_([0-9a-v]{3})([0-9a-v]{26})")
 
 _RANDOM_BITS = 62
 _last_stamp = 0
@@ -58,6 +58,11 @@ def new_job_id(shard: int) -> str:
 def new_batch_id(shard: int) -> str:
     """Mint the id of a batch on `shard`."""
     return f"bat_{shard_text(shard)}{_uuid_text()}"
+
+
+def new_webhook_id(shard: int) -> str:
+    """Mint the id of a delivery of something on `shard`."""
+    return f"wh_{shard_text(shard)}{_uuid_text()}"
 
 
 def shard_of(identifier: str, kind: str = "job") -> int | None:

@@ -42,16 +42,36 @@ Each with its type, what it holds, who writes it, and how long it lives:
   its beat.
 - `held:<life>` (hash): job id -> token: what that life owns. Written by claim, settle, hand back,
   adopt. Lives until empty or buried.
-- `bell:<model>` (stream): wakes idle workers, tells of cancels. Written by submit, cancel, hand
-  back, sweep. Lives the newest 64 entries.
-- `outbox` (stream): an event for each final state of a job with a webhook. Written by settle,
-  cancel, expire, hand back, adopt. Lives until delivered.
+- `bell:<model>` (stream): wakes idle workers, tells of cancels; `bell:!webhooks` wakes senders.
+  Written by submit, cancel, hand back, sweep; by all that tells the outbox. Lives the newest 64
+  entries.
+- `outbox` (stream): an event for each final state of a job with a webhook, for its start and its
+  progress where asked for. Written by every transition. An entry lives until it is a delivery.
+- `gone:<id>` (hash): the record of a job or batch that was erased before all of its events were
+  deliveries. Written by sweep, delete. Lives until they are, 30 days at most.
+- `delivery:<wh>` (hash): an event on its way to a receiver, with its body; the truth about it.
+  Written by post, lease, told, replay. Lives until 7 days after its end.
+- `called:<wh>` (list): its tries, oldest first, at most 50 (JSON). Written by told. Lives as it.
+- `told:<id>` (zset): the deliveries of a job or batch, by the time (ms) they were made. Written by
+  post. Lives as the last of them.
+- `calls:<endpoint>` (zset): deliveries to one endpoint that are due, or in a sender's hands until
+  then, by time (ms). Written by post, lease, told, release, replay. One leaves when it has ended.
+- `lines` (zset): endpoints with calls, by the time (ms) of the first. Written with `calls`.
+- `retry` (zset): deliveries that wait for their next try, by its time (ms). Written by told,
+  release. One leaves when it is due.
+- `undelivered` (zset): deliveries that ended `failed` or `disabled`, by the time (ms) they did.
+  Written by told, lease, post. One leaves after 7 days, or when sent again.
+- `endpoint:<endpoint>` (hash): tenant, URL, since when it fails, why it is disabled; only of those
+  that fail. Written by told. Lives until an answer, or 30 days after the last failure.
+- `failing` (zset): those endpoints, by the time (ms) of the first failure. Written by told. One
+  leaves as its record.
 - `fence` (string): a counter that makes tokens unique. Written by claim. Lives for ever, one
   number.
 
 Global keys hold no jobs: `cards` (hash, `<model>@<version>` -> card), `production` (hash, model ->
-version), `cards:rev` (counter), `keys` (hash, key id -> record), `keys:rev` (counter), `format`
-(the number of the format that all of this is written in).
+version), `cards:rev` (counter), `keys` (hash, key id -> record), `keys:rev` (counter),
+`webhook-secrets` (hash, tenant -> secrets), `format` (the number of the format that all of this is
+written in).
 Channel: `wake:<process>` (jobs that ended).
 """
 
@@ -88,6 +108,11 @@ def access_keys(namespace: str) -> str:
 def access_keys_revision(namespace: str) -> str:
     """Return the counter that rises with every change of an API key."""
     return f"{namespace}:keys:rev"
+
+
+def webhook_secrets(namespace: str) -> str:
+    """Return the hash of the tenants' secrets."""
+    return f"{namespace}:webhook-secrets"
 
 
 def record_format(namespace: str) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import heapq
 import re
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import cast
 
@@ -136,7 +136,11 @@ async def read_batch(connections: RedisConnections, identifier: str) -> Batch | 
         found = cast(dict[bytes, bytes], await connections.client.hgetall(key))
     if not found:
         return None
-    record = {name.decode(): value.decode() for name, value in found.items()}
+    return batch_of(identifier, {name.decode(): value.decode() for name, value in found.items()})
+
+
+def batch_of(identifier: str, record: Mapping[str, str]) -> Batch:
+    """Return a batch from its record."""
     batch = Batch(
         id=identifier,
         model=record["model"],

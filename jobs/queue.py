@@ -22,6 +22,7 @@ from jobs.shards import idempotency_digest, pick
 from jobs.submission import Entry, digest_of, entry_for, fresh, refuse
 from jobs.sweeping import sweep
 from jobs.waiters import Waiters
+from jobs.webhook import batch_webhook
 
 #: So many waiting submits fly beside the group that is under way. Measured with 64 clients: a
 #: sixth more submits than with one group at a time, when all clients end up in the same group.
@@ -111,7 +112,7 @@ class JobQueue:
         return Submitted(await self.get(value.decode(), job.tenant), replayed=True)
 
     async def _commit(self, shard: int, entries: list[Entry]) -> list[list[bytes]]:
-        args: list[Any] = [*self._options.policy, self._options.max_queue_depth, "", "", "", ""]
+        args: list[Any] = [*self._options.policy, self._options.max_queue_depth, *[""] * 5]
         for entry in entries:
             args += entry.args
         # After a lost reply it is sent once more: ids make the second call harmless.
@@ -133,7 +134,7 @@ class JobQueue:
         batch = new_batch_id(shard)
         entries = [Entry(job, new_job_id(shard), shard, "", "") for job in jobs]
         args: list[Any] = [*self._options.policy, self._options.max_queue_depth]
-        args += [batch, digest, fingerprint, first.tenant]
+        args += [batch, digest, fingerprint, first.tenant, batch_webhook(first.webhook)]
         for entry in entries:
             args += entry.args
         verdict, value = (await self._connections.run(scripts.SUBMIT, shard, args))[0]

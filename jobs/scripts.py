@@ -1,4 +1,7 @@
-"""The Lua scripts: one for each transition, each with the shared prelude in front."""
+"""The Lua scripts: one for each transition, each with the shared prelude in front.
+
+Some share more, in a file behind it: no other script pays for what that defines.
+"""
 
 from __future__ import annotations
 
@@ -8,11 +11,18 @@ from importlib import resources
 
 #: Writes nothing new while memory is full; all others must work then, or nothing could ever end.
 _NEEDS_MEMORY = {"submit"}
-_TOLD = {"submit", "read", "settle", "cancel", "delete"}
+#: Also what a receiver is told of, and the id that it is told under.
+_TOLD = {"submit", "read", "settle", "cancel", "delete", "untold", "post", "calls", "replay"}
+#: File that some scripts share -> those scripts.
+_SHARED = {
+    "burial": {"adopt", "register", "leave", "hand_back"},
+    "deliveries": {"post", "lease", "told", "release", "replay", "uncall", "endpoints"},
+}
 #: Run once more, each gives the same: those that name what they change by id or token.
 _REPEATABLE = {
     *("submit", "read", "cancel", "overview", "look", "dead", "attempts"),
     *("register", "beat", "start", "settle", "hand_back", "progress", "leave"),
+    *("untold", "post", "told", "release", "replay", "calls", "uncall", "endpoints", "waiting"),
 }
 
 
@@ -32,8 +42,9 @@ class Script:
 def _load(name: str) -> Script:
     folder = resources.files("jobs") / "scripts"
     flags = "#!lua\n" if name in _NEEDS_MEMORY else "#!lua flags=allow-oom\n"
-    parts = [flags, (folder / "prelude.lua").read_text(), (folder / f"{name}.lua").read_text()]
-    body = "".join(parts).encode()
+    shared = [file for file, names in _SHARED.items() if name in names]
+    files = ["prelude", *shared, name]
+    body = (flags + "".join((folder / f"{file}.lua").read_text() for file in files)).encode()
     digest = hashlib.sha1(body, usedforsecurity=False).hexdigest()
     return Script(name, body, digest, name in _TOLD, name in _REPEATABLE)
 
@@ -57,3 +68,13 @@ BEAT = _load("beat")
 ADOPT = _load("adopt")
 LEAVE = _load("leave")
 LOOK = _load("look")
+UNTOLD = _load("untold")
+POST = _load("post")
+LEASE = _load("lease")
+TOLD = _load("told")
+RELEASE = _load("release")
+REPLAY = _load("replay")
+CALLS = _load("calls")
+UNCALL = _load("uncall")
+ENDPOINTS = _load("endpoints")
+WAITING = _load("waiting")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -21,7 +21,7 @@ _TOO_MUCH = 4
 #: Kinds of keys that hold one job's payload or history, by the job's id.
 BELONGINGS = ("input", "output", "extra", "progress", "tries")
 #: Kinds that live for ever, or say nothing of a single job.
-_ETERNAL = ("bell", "outbox", "fence", "stats", "format")
+_ETERNAL = ("bell", "fence", "stats", "format")
 
 
 @dataclass(slots=True)
@@ -37,6 +37,12 @@ class Snapshot:
     )
     #: lane -> entry -> job id.
     lanes: dict[str, dict[str, str]] = field(default_factory=dict)
+    #: entry of the outbox -> the job or batch that it is about.
+    outbox: dict[str, str] = field(default_factory=dict)
+    #: delivery -> owner, status, endpoint.
+    deliveries: dict[str, dict[str, str]] = field(default_factory=dict)
+    #: deliveries with a log of tries.
+    called: set[str] = field(default_factory=set)
     zsets: dict[str, dict[str, float]] = field(default_factory=dict)
     hashes: dict[str, dict[str, str]] = field(default_factory=dict)
     #: digest -> id of the job or batch.
@@ -52,13 +58,17 @@ class Snapshot:
         return self.hashes.get(name, {})
 
     def standing(self) -> int:
-        """Return a number that is another once a job has come, gone, or moved."""
-        return hash(
-            frozenset(
-                (identifier, job.get("status"), job.get("token"), job.get("entry"))
-                for identifier, job in self.jobs.items()
-            )
+        """Return a number that is another once a job or a delivery has come, gone, or moved."""
+        jobs = (
+            (identifier, job.get("status"), job.get("token"), job.get("entry"))
+            for identifier, job in self.jobs.items()
         )
+        deliveries = (
+            (identifier, each.get("status"), each.get("endpoint"), identifier in waiting)
+            for waiting in [self.zset("retry")]
+            for identifier, each in self.deliveries.items()
+        )
+        return hash((frozenset(jobs), frozenset(deliveries), frozenset(self.outbox)))
 
     def named(self, kind: str, keys_of: dict[str, Any]) -> Iterator[tuple[str, Any]]:
         """Yield (rest of the name, value) of each key of a kind."""
@@ -72,15 +82,10 @@ class Snapshot:
         kind, _, rest = name.partition(":")
         if kind in self.belongings:
             self.belongings[kind][rest] = ttl
-        elif kind == "job":
-            self.jobs[rest] = {name: text for name, text in _pairs(value) if text}
-        elif kind == "lane":
-            page = {entry[0].decode(): entry[1][1].decode() for entry in value}
-            self.lanes.setdefault(rest, {}).update(page)
-        elif kind == "idem":
-            self.idem[rest] = value.decode().partition(" ")[0]
         elif kind in _ETERNAL:
             return
+        elif take := self._takers().get(kind):
+            take(rest, value)
         elif type_ == "zset":
             scores = {member: float(score) for member, score in _pairs(value)}
             self.zsets.setdefault(name, {}).update(scores)
@@ -89,10 +94,38 @@ class Snapshot:
         else:
             self.unknown.append(name)
 
+    def _takers(self) -> dict[str, Callable[[str, Any], None]]:
+        return {
+            "job": self._add_job,
+            "lane": self._add_lane,
+            "outbox": self._add_outbox,
+            "delivery": lambda rest, value: self.deliveries.update({rest: dict(_pairs(value))}),
+            "called": lambda rest, _: self.called.add(rest),
+            "idem": self._add_idem,
+        }
+
+    def _add_job(self, rest: str, value: Any) -> None:
+        self.jobs[rest] = {name: text for name, text in _pairs(value) if text}
+
+    def _add_lane(self, rest: str, value: Any) -> None:
+        page = {entry[0].decode(): entry[1][1].decode() for entry in value}
+        self.lanes.setdefault(rest, {}).update(page)
+
+    def _add_outbox(self, _: str, value: Any) -> None:
+        self.outbox.update({entry[0].decode(): _owner(entry[1]) for entry in value})
+
+    def _add_idem(self, rest: str, value: Any) -> None:
+        self.idem[rest] = value.decode().partition(" ")[0]
+
 
 def _pairs(flat: Sequence[bytes]) -> Iterator[tuple[str, str]]:
     for at in range(0, len(flat), 2):
         yield flat[at].decode(), flat[at + 1].decode()
+
+
+def _owner(event: Sequence[bytes]) -> str:
+    fields = dict(_pairs(event))
+    return fields.get("job") or fields.get("batch", "")
 
 
 async def shard_keys(connections: RedisConnections) -> dict[int, list[str]]:

@@ -10,6 +10,7 @@ from jobs.ids import new_job_id
 from jobs.job import Job, NewJob
 from jobs.shards import idempotency_digest, pick
 from jobs.states import Status
+from jobs.webhook import wanted_events
 
 
 class Entry:
@@ -36,7 +37,7 @@ class Entry:
             job.retry_of or "",
             job.request_id or "",
             watch,
-            "1" if job.webhook is not None else "",
+            wanted_events(job.webhook),
         )
 
     def bytes(self) -> int:

@@ -16,8 +16,8 @@ from api.lean_route import LeanRoute
 from api.problems import NotFound
 from api.responses import JsonBytes, no_content
 from api.routes.submit import json_body
-from api.schemas import timestamp
 from jobs.keystore import DEFAULT_TENANT, KeyRecord, Role
+from jobs.view import timestamp
 from telemetry import logs
 
 router = APIRouter(route_class=LeanRoute)

@@ -13,9 +13,9 @@ from api.front import Front
 from api.lean_route import LeanRoute
 from api.load import wanted_workers
 from api.responses import JsonBytes
-from api.schemas import timestamp
 from jobs.cards import CardEntry
 from jobs.overview import ModelOverview, WorkerInfo
+from jobs.view import timestamp
 
 router = APIRouter(route_class=LeanRoute)
 

@@ -19,7 +19,7 @@ local rows, changes, held, expired, began = {}, {}, {}, 0, 0
 -- Inputs in one answer, in bytes: jobs/worker_queue.py takes an answer so large for a cut one.
 local MOST, bytes = 2097152, 0
 local CLAIMED = {'status', 'tenant', 'priority', 'timeout_s', 'created_at', 'deadline_at',
-  'retries', 'crashes', 'request_id', 'attempt', 'worker', 'batch', 'vanished'}
+  'retries', 'crashes', 'request_id', 'attempt', 'worker', 'batch', 'vanished', 'webhook'}
 
 -- The job is already out of its lane.
 local function take(id)
@@ -48,6 +48,7 @@ local function take(id)
     undue[#undue + 1] = id
     began = began + 1
     moved({model = model, batch = v[12]}, 'queued', 'running')
+    tell_outbox(id, {webhook = v[14]}, 'started')
   end
   changes[#changes + 1] = fields
   rows[#rows + 1] = {id, token, input or '', v[2], v[3], attempt, v[8] or (suspected and 1 or 0), v[4],

@@ -5,10 +5,21 @@
 -- was too much is {type, '', ms to live or -1, elements}, and the caller asks for it again.
 local MOST = 5000
 local UNREAD = {input = true, output = true, extra = true, progress = true, tries = true,
-  bell = true, outbox = true, fence = true, stats = true}
+  bell = true, called = true, fence = true, stats = true}
 local SIZE = {hash = 'HLEN', zset = 'ZCARD', stream = 'XLEN'}
 
-local function value_of(key, type)
+-- Of a delivery not its body.
+local function delivery_of(key)
+  local flat = {}
+  for _, name in ipairs({'owner', 'status', 'endpoint'}) do
+    flat[#flat + 1] = name
+    flat[#flat + 1] = redis.call('HGET', key, name) or ''
+  end
+  return flat
+end
+
+local function value_of(key, type, kind)
+  if kind == 'delivery' then return delivery_of(key) end
   if type == 'hash' then return redis.call('HGETALL', key) end
   if type == 'zset' then return redis.call('ZRANGE', key, 0, -1, 'WITHSCORES') end
   if type == 'stream' then return redis.call('XRANGE', key, '-', '+') end
@@ -24,12 +35,13 @@ for i = 8, #ARGV do
     rows[#rows + 1] = false
   else
     local row = {type, '', redis.call('PTTL', key)}
-    if not UNREAD[string.match(ARGV[i], '^[^:]+')] then
+    local kind = string.match(ARGV[i], '^[^:]+')
+    if not UNREAD[kind] then
       local size = SIZE[type] and redis.call(SIZE[type], key) or 1
       if size > left then
         row[4] = size
       else
-        row[2] = value_of(key, type)
+        row[2] = value_of(key, type, kind)
         left = left - size
       end
     end

@@ -10,6 +10,7 @@ local MAX_CRASHES = tonumber(ARGV[7])
 -- A backstop behind the sweep for the large keys of a job, while nothing runs that could sweep. The
 -- record itself stays until then: it tells the sweep what else belongs to the job.
 local BACKSTOP = 3600000
+local DAY = 86400000
 local WEIGHT = {high = 8, normal = 3, low = 1}
 local RANK = {high = 0, normal = 1, low = 2}
 local DEAD = {failed = true, timed_out = true}
@@ -32,6 +33,7 @@ end
 -- What many jobs of one call change alike is gathered and written once at the end, by `flush`:
 -- each write costs its share of the append-only file, and a batch settles together.
 local deltas, unheld, due, undue, woken = {}, {}, {}, {}, {}
+local untold_news = false
 
 local function count(model, group, by)
   local key = P .. 'counts:' .. model
@@ -81,7 +83,15 @@ local function publish(channel, ids)
   if #others > 0 then redis.call('PUBLISH', channel, table.concat(others, ' ')) end
 end
 
+local function ring(model, kind, id)
+  redis.call('XADD', P .. 'bell:' .. model, 'MAXLEN', '~', 64, '*', 'kind', kind, 'job', id)
+end
+
+-- No model has this name: senders of webhooks hear it.
+local function ring_senders() ring('!webhooks', 'calls', string.match(P, '{s(%d+)}')) end
+
 local function flush()
+  if untold_news then ring_senders() end
   for key, groups in pairs(deltas) do
     for group, by in pairs(groups) do
       if by ~= 0 then redis.call('HINCRBY', key, group, by) end
@@ -107,10 +117,6 @@ local function moved(r, from, to)
     redis.call('HINCRBY', P .. 'batch:' .. r.batch, to, 1)
   end
   r.status = to
-end
-
-local function ring(model, kind, id)
-  redis.call('XADD', P .. 'bell:' .. model, 'MAXLEN', '~', 64, '*', 'kind', kind, 'job', id)
 end
 
 -- Takes a job out of wherever it waits: a lane, the returned set, or a worker's hands.
@@ -178,9 +184,23 @@ local function note_attempt(id, r, reason, charged, detail)
   redis.call('LTRIM', P .. 'tries:' .. id, -20, -1)
 end
 
-local function tell_outbox(type, id, r)
+-- Whether a job's webhook asks for an event; '1' stands for all final ones.
+local function wants(r, event)
+  if not r.webhook then return false end
+  if r.webhook == '1' then return FINAL[event] or false end
+  return string.find(' ' .. r.webhook .. ' ', ' ' .. event .. ' ', 1, true) ~= nil
+end
+
+-- What happens on the way is told while senders keep up; nobody waits for it.
+local MOST_UNTOLD = 10000
+
+local function tell_outbox(id, r, event)
+  if not wants(r, event) then return end
+  if not FINAL[event] and redis.call('XLEN', P .. 'outbox') >= MOST_UNTOLD then return end
   local seq = redis.call('HINCRBY', P .. 'job:' .. id, 'seq', 1)
-  redis.call('XADD', P .. 'outbox', '*', 'type', type, 'job', id, 'seq', seq, 'at', now)
+  redis.call('HINCRBY', P .. 'job:' .. id, 'untold', 1)
+  redis.call('XADD', P .. 'outbox', '*', 'type', 'job.' .. event, 'job', id, 'seq', seq, 'at', now)
+  untold_news = true
 end
 
 local function finish_in_batch(r)
@@ -188,34 +208,49 @@ local function finish_in_batch(r)
   if redis.call('HINCRBY', key, 'open', -1) > 0 then return end
   redis.call('HSET', key, 'finished_at', now)
   if redis.call('HEXISTS', key, 'webhook') == 1 then
-    redis.call('XADD', P .. 'outbox', '*', 'type', 'batch.finished', 'batch', r.batch, 'at', now)
+    redis.call('HINCRBY', key, 'untold', 1)
+    redis.call('XADD', P .. 'outbox', '*', 'type', 'batch.finished', 'batch', r.batch, 'seq', 1,
+      'at', now)
+    untold_news = true
   end
 end
 
 -- Every way to a final state goes through here.
 local function finish(id, r, status, payload)
   local ttl = status == 'failed' and DEAD_TTL or RESULT_TTL
+  -- An end that its webhook has not been told of is kept until it has.
+  local backstop = BACKSTOP + (r.webhook and 7 * DAY or 0)
   leave_line(id, r)
   redis.call('HSET', P .. 'job:' .. id, 'status', status, 'finished_at', now, 'entry', '',
     'not_before', '', 'watch', '', 'retained_until', now + ttl)
-  redis.call('SET', P .. 'output:' .. id, payload, 'PX', ttl + BACKSTOP)
-  redis.call('PEXPIRE', P .. 'extra:' .. id, ttl + BACKSTOP)
-  redis.call('PEXPIRE', P .. 'progress:' .. id, ttl + BACKSTOP)
-  redis.call('PEXPIRE', P .. 'tries:' .. id, ttl + BACKSTOP)
+  redis.call('SET', P .. 'output:' .. id, payload, 'PX', ttl + backstop)
+  redis.call('PEXPIRE', P .. 'extra:' .. id, ttl + backstop)
+  redis.call('PEXPIRE', P .. 'progress:' .. id, ttl + backstop)
+  redis.call('PEXPIRE', P .. 'tries:' .. id, ttl + backstop)
   if status == 'succeeded' then
     redis.call('DEL', P .. 'input:' .. id)
   else
-    redis.call('PEXPIRE', P .. 'input:' .. id, ttl + BACKSTOP)
+    redis.call('PEXPIRE', P .. 'input:' .. id, ttl + backstop)
   end
   due_at(id, now + ttl)
   if DEAD[status] then redis.call('ZADD', P .. 'dead', now, id) end
   moved(r, r.status, status)
-  if r.webhook then tell_outbox('job.' .. status, id, r) end
+  tell_outbox(id, r, status)
   if r.batch then finish_in_batch(r) end
   wake_watchers(id, r)
 end
 
+-- What a webhook is still to be told of outlives its job or batch, but for what was in it.
+local LONGEST_UNTOLD = 30 * DAY
+local function outlive(kind, id, extra)
+  local key = P .. 'gone:' .. id
+  redis.call('RENAME', P .. kind .. ':' .. id, key)
+  if extra then redis.call('HSET', key, 'extra', extra) end
+  redis.call('PEXPIRE', key, LONGEST_UNTOLD)
+end
+
 local function erase(id, r)
+  if tonumber(r.untold or 0) > 0 then outlive('job', id, redis.call('GET', P .. 'extra:' .. id)) end
   redis.call('DEL', P .. 'job:' .. id, P .. 'input:' .. id, P .. 'output:' .. id,
     P .. 'extra:' .. id, P .. 'progress:' .. id, P .. 'tries:' .. id)
   redis.call('ZREM', P .. 'due', id)
@@ -228,56 +263,8 @@ local function erase(id, r)
     if redis.call('EXISTS', key .. ':jobs') == 0 then
       local digest = redis.call('HGET', key, 'idem')
       if digest then redis.call('DEL', P .. 'idem:' .. digest) end
+      if tonumber(redis.call('HGET', key, 'untold') or 0) > 0 then outlive('batch', r.batch) end
       redis.call('DEL', key)
     end
   end
-end
-
--- Gives one job of a worker back. A crash is charged only to a job that was running; only a
--- death while it ran alone convicts. Returns what became of it.
-local function give_back(id, r, charge, alone, reason, detail)
-  if r.status == 'canceling' then
-    finish(id, r, 'canceled', CANCELED)
-    return 'canceled'
-  end
-  if r.status == 'running' then note_attempt(id, r, reason, charge, detail) end
-  if charge and r.status == 'running' then
-    local crashes = redis.call('HINCRBY', P .. 'job:' .. id, 'crashes', 1)
-    if alone and crashes >= MAX_CRASHES then
-      finish(id, r, 'failed', POISONED)
-      return 'poisoned'
-    end
-  end
-  return_to_line(id, r)
-  return 'ok'
-end
-
--- Moves up to `limit` jobs of a life that is over. It claims and starts nothing from the first page
--- on; a job that it still settles before its page is one job less to move.
-local function bury(life, limit, reason)
-  redis.call('DEL', P .. 'worker:' .. life)
-  local held = redis.call('HKEYS', P .. 'held:' .. life)
-  local adopted, models = {}, {}
-  for i = 1, math.min(#held, limit) do
-    local id = held[i]
-    local r = record(id)
-    redis.call('HDEL', P .. 'held:' .. life, id)
-    if r and r.worker == life and not FINAL[r.status] then
-      local was = r.status
-      if was == 'queued' then redis.call('HINCRBY', P .. 'job:' .. id, 'vanished', 1) end
-      local verdict = give_back(id, r, true, r.alone == '1', reason)
-      -- Whatever that life still writes about the job is stale, also when the job is final now.
-      redis.call('HSET', P .. 'job:' .. id, 'token', '')
-      models[r.model] = id
-      adopted[#adopted + 1] = {life, id, was, verdict, r.model, r.version}
-    end
-  end
-  -- A score of 0 keeps a life with more pages at the head of those to bury.
-  if #held > limit then
-    redis.call('ZADD', P .. 'beats', 0, life)
-  else
-    redis.call('ZREM', P .. 'beats', life)
-  end
-  for model, id in pairs(models) do ring(model, 'jobs', id) end
-  return adopted
 end

@@ -24,6 +24,7 @@ for i = 10, #ARGV, 2 do
         'alone', size == 1 and suspect(r.crashes, r.vanished) and 1 or 0)
       undue[#undue + 1] = id
       moved(r, 'queued', 'running')
+      tell_outbox(id, r, 'started')
       verdict = 'ok'
     end
   end

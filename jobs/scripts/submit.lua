@@ -1,8 +1,8 @@
 -- submit: none -> queued, for a group of unrelated jobs or for one batch (all or none).
 -- ARGV: 8 max_depth, 9 batch id or '', 10 batch idem digest, 11 batch fingerprint, 12 batch tenant,
--- then 15 fields a job. Idempotent by id: a repeat after a lost reply answers as the first call.
--- Answers for each job {verdict, created_at or first id}; for a batch refused whole, one row.
-local STRIDE, FIRST = 15, 13
+-- 13 batch webhook (JSON) or '', then 15 fields a job. Idempotent by id: a repeat after a lost reply
+-- answers as the first call. Answers for each job {verdict, created_at or first id}; for a batch refused whole, one row.
+local STRIDE, FIRST = 15, 14
 local max_depth, batch = tonumber(ARGV[8]), ARGV[9]
 local count = (#ARGV - FIRST + 1) / STRIDE
 local queued, replies, bells = {}, {}, {}
@@ -75,6 +75,7 @@ if batch ~= '' then
   for i = 0, count - 1 do enter(FIRST + i * STRIDE, '') end
   redis.call('HSET', P .. 'batch:' .. batch, 'model', model, 'tenant', ARGV[12], 'total', count,
     'open', count, 'queued', count, 'created_at', now)
+  if ARGV[13] ~= '' then redis.call('HSET', P .. 'batch:' .. batch, 'webhook', ARGV[13]) end
   if ARGV[10] ~= '' then
     redis.call('HSET', P .. 'batch:' .. batch, 'idem', ARGV[10])
     redis.call('SET', P .. 'idem:' .. ARGV[10], batch .. ' ' .. ARGV[11])

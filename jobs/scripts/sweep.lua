@@ -9,10 +9,13 @@ for _, id in ipairs(ids) do
   if not r or r.status == 'running' or r.status == 'canceling' then
     undue[#undue + 1] = id
   elseif FINAL[r.status] then
-    if tonumber(r.retained_until) <= now then
-      erase(id, r)
-    else
+    if tonumber(r.retained_until) > now then
       due_at(id, r.retained_until)
+    elseif tonumber(r.untold or 0) > 0 and r.retained_until + 7 * DAY > now then
+      -- Nobody has told its webhook yet: what it will be told must still be there then.
+      due_at(id, now + 60000)
+    else
+      erase(id, r)
     end
   elseif due_when_queued(r) <= now then
     if r.worker then ring(r.model, 'cancel', id) end

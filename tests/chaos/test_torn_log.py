@@ -34,7 +34,7 @@ from .torn import (
 )
 
 SCRIPTS = {value.name for value in vars(scripts).values() if isinstance(value, scripts.Script)}
-READERS = {"overview", "dead", "attempts", "look"}
+READERS = {"overview", "dead", "attempts", "look", "untold", "calls", "waiting"}
 
 
 @pytest.fixture

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import redis
 
 from headrace.chaos.resp import Messages
@@ -24,9 +25,14 @@ from jobs.policy import QueueOptions
 from jobs.queue import JobQueue
 from jobs.scripts import Script
 from jobs.states import Priority
+from jobs.webhook import EVENTS, Webhook
 from jobs.worker_queue import Claimed, HandBack, Outcome, WorkerQueue
 
+from .torn_calls import every_call
+
 SHARDS = [17]
+#: Of every event there is.
+WEBHOOK = msgspec.json.encode(Webhook(url="https://x.test/", events=EVENTS))
 OPTIONS = QueueOptions(
     result_ttl_s=600, dead_ttl_s=600, max_queue_age_s=600, beat_limit_s=0.1, max_crashes=1
 )
@@ -152,10 +158,11 @@ class _Story:
         await self._ways_back()
         await self._deaths()
         await self._times()
+        await every_call(self._recorder, OPTIONS, self._count)
         await self._reads()
 
     def _job(self, **changes: Any) -> NewJob:
-        given = {"metadata": b'{"a":1}', "webhook": b'{"url":"x"}', **changes}
+        given = {"metadata": b'{"a":1}', "webhook": WEBHOOK, **changes}
         return NewJob(model="echo", version="1", tenant="t", input=b'{"x":1}', **given)
 
     async def _submit(self, **changes: Any) -> list[str]:
