@@ -136,7 +136,7 @@ class Admission:
             await asyncio.shield(self._refreshing)
 
     def _much_was_given(self) -> bool:
-        # Against each bound what it bounds: of small jobs with large results, mere promises fill it.
+        # Against each bound what it bounds: small jobs with large results fill it by mere promises.
         if not self._left:
             return self._taken_since > _LEAST
         return any(

@@ -14,16 +14,27 @@ from starlette.types import ASGIApp
 from api.front import Front, opened
 from api.lean_route import LeanRouter
 from api.middleware import Edge
-from api.routes import batches, dead, documents, health, jobs, keys, models, submit
+from api.routes import (
+    batches,
+    dead,
+    documents,
+    health,
+    jobs,
+    keys,
+    models,
+    submit,
+    webhook_admin,
+    webhooks,
+)
 from api.settings import ApiSettings
 from telemetry import logs
 from telemetry.exposition import Exposition, MetricsServer
 from telemetry.queue_figures import QueueCollector, QueueFigures, ReadFigures, from_loop
 
-#: In the order of matching: the submit comes first.
+#: In the order of matching: the submit comes first, dead deliveries before dead letters by id.
 ROUTERS: tuple[APIRouter, ...] = (
-    *(submit.router, jobs.router, batches.router),
-    *(models.router, health.router, keys.router, dead.router, documents.router),
+    *(submit.router, jobs.router, batches.router, models.router, health.router),
+    *(keys.router, webhook_admin.router, dead.router, webhooks.router, documents.router),
 )
 
 #: What a browser of an allowed origin may send, and may read of an answer.

@@ -10,6 +10,7 @@ import time
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from prometheus_client import Counter
@@ -19,15 +20,20 @@ from api.auth import Doorkeeper
 from api.input_schema import SubmitValidator, Validators
 from api.load import LoadWatch
 from api.settings import ApiSettings
+from api.webhook_check import NameCheck, WebhookCheck
+from egress.resolver import SystemResolver
 from jobs.adoption import Unbroken, adopt
 from jobs.cards import CardEntry, CardWatch
 from jobs.connection import RedisConnections
+from jobs.deliveries import DeliveryLog
 from jobs.errors import HeadraceError, QueueUnavailable, WrongRedis
 from jobs.keystore import KeyRing, KeyStore
 from jobs.overview import ModelOverview, overview
+from jobs.policy import QueueOptions
 from jobs.queue import JobQueue
 from jobs.shards import SHARDS
 from jobs.states import Priority
+from jobs.webhook_secrets import WebhookSecrets
 from telemetry import logs
 from telemetry.metrics import Metrics
 from telemetry.queue_figures import QueueFigures
@@ -39,6 +45,15 @@ _VERIFY_S = 60.0
 _FIRST_CHECK_S = 2.0
 
 log = logs.get(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Webhooks:
+    """What the API does with webhooks: it lets them in, and shows what became of them."""
+
+    check: WebhookCheck
+    secrets: WebhookSecrets
+    log: DeliveryLog
 
 
 @dataclass(slots=True)
@@ -55,6 +70,7 @@ class Front:
     admission: Admission
     doorkeeper: Doorkeeper
     validators: Validators
+    webhooks: Webhooks
     metrics: Metrics
     #: The OpenAPI document and the revision of the cards that it tells of.
     document: tuple[int, bytes] | None = None
@@ -177,15 +193,7 @@ async def opened(settings: ApiSettings, metrics: Metrics) -> AsyncIterator[Front
         )
         cards = await stack.enter_async_context(CardWatch(connections))
         ring = await stack.enter_async_context(KeyRing(connections))
-
-        async def read(model: str) -> ModelOverview:
-            versions = [entry.version for entry in cards.versions(model)]
-            shards = cards.shards([model]).get(model, ())
-            return await overview(
-                connections, options, model=model, versions=versions, shards=shards
-            )
-
-        loads = LoadWatch(read, cards.models)
+        loads = LoadWatch(partial(_overview, connections, options, cards), cards.models)
         front = Front(
             settings=settings,
             connections=connections,
@@ -199,6 +207,7 @@ async def opened(settings: ApiSettings, metrics: Metrics) -> AsyncIterator[Front
                 ring, may_be_open=settings.may_answer_anybody, local_only=not settings.insecure
             ),
             validators=Validators(),
+            webhooks=await stack.enter_async_context(_webhooks(settings, connections, queue)),
             metrics=metrics,
         )
         # So that the first request finds Redis checked; the background tries on if it is away.
@@ -207,6 +216,30 @@ async def opened(settings: ApiSettings, metrics: Metrics) -> AsyncIterator[Front
                 await front.verify()
         async with _background(front):
             yield front
+
+
+@contextlib.asynccontextmanager
+async def _webhooks(
+    settings: ApiSettings, connections: RedisConnections, queue: JobQueue
+) -> AsyncIterator[Webhooks]:
+    secrets = WebhookSecrets(connections)
+    async with (
+        SystemResolver() as resolver,
+        NameCheck(settings.egress_policy(), resolver) as names,
+    ):
+        yield Webhooks(
+            check=WebhookCheck(queue, secrets, names, signed=settings.webhook_secret is not None),
+            secrets=secrets,
+            log=DeliveryLog(connections, settings.queue_options()),
+        )
+
+
+async def _overview(
+    connections: RedisConnections, options: QueueOptions, cards: CardWatch, model: str
+) -> ModelOverview:
+    versions = [entry.version for entry in cards.versions(model)]
+    shards = cards.shards([model]).get(model, ())
+    return await overview(connections, options, model=model, versions=versions, shards=shards)
 
 
 @contextlib.asynccontextmanager

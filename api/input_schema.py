@@ -45,11 +45,11 @@ _submit_decoder = msgspec.json.Decoder(RawSubmit)
 _batch_decoder = msgspec.json.Decoder(RawBatch)
 
 
-def compile(schema: Mapping[str, Any], *, webhooks: bool = False) -> SubmitValidator:
+def compile(schema: Mapping[str, Any]) -> SubmitValidator:
     """Return the validator of one model; InvalidSchema says why there can be none."""
     try:
         jsonschema_rs.meta.validate(dict(schema))
-        return SubmitValidator(schema, webhooks=webhooks)
+        return SubmitValidator(schema)
     except jsonschema_rs.ValidationError as error:
         where = "/".join(map(str, error.instance_path)) or "its top"
         raise InvalidSchema(f"not a JSON Schema: at {where}, {error.message}") from error
@@ -60,11 +60,10 @@ def compile(schema: Mapping[str, Any], *, webhooks: bool = False) -> SubmitValid
 class SubmitValidator:
     """Checks the submits and batches of one model."""
 
-    def __init__(self, schema: Mapping[str, Any], *, webhooks: bool) -> None:
+    def __init__(self, schema: Mapping[str, Any]) -> None:
         self._compiled = Compiler(schema)
         self._input = self._compiled.compile()
         self._residual = Residual(schema, self._compiled)
-        self._webhooks = webhooks
         self._built: dict[tuple[str, bool], SchemaValidator] = {}
         self._validate_submit = self._validator("input", fail_fast=False).validate_python
 
@@ -99,7 +98,7 @@ class SubmitValidator:
             live = Live(self._compiled.definitions, fail_fast=fail_fast)
             inner = live.schema(self._input)
             inputs = inner if field == "input" else envelope.list_of(inner)
-            whole = envelope.around(field, inputs, webhooks=self._webhooks)
+            whole = envelope.around(field, inputs)
             self._built[field, fail_fast] = _built(whole, live.definitions)
         return self._built[field, fail_fast]
 
@@ -144,8 +143,7 @@ class SubmitValidator:
 class Validators:
     """The compiled validators of the cards in use, made at their first submit."""
 
-    def __init__(self, *, webhooks: bool = False, limit: int = 256) -> None:
-        self._webhooks = webhooks
+    def __init__(self, *, limit: int = 256) -> None:
         self._limit = limit
         self._kept: OrderedDict[tuple[str, str], tuple[Mapping[str, Any], SubmitValidator]]
         self._kept = OrderedDict()
@@ -157,11 +155,8 @@ class Validators:
         if kept is not None and kept[0] is schema:
             self._kept.move_to_end(key)
             return kept[1]
-        if kept is not None and kept[0] == schema:
-            # The same card, read again: from now on it is known by this object.
-            made = kept[1]
-        else:
-            made = compile(schema, webhooks=self._webhooks)
+        # The same card, read again, is from now on known by this object.
+        made = kept[1] if kept is not None and kept[0] == schema else compile(schema)
         self._kept[key] = (schema, made)
         self._kept.move_to_end(key)
         while len(self._kept) > self._limit:
@@ -190,7 +185,7 @@ def _options(
         raw.priority or Priority.NORMAL,
         raw.deadline_s,
         raw.timeout_s,
-        None if webhook == b"null" else webhook,
+        None if webhook == b"null" else envelope.kept_webhook(webhook),
         None if metadata == b"null" else metadata,
     )
 
@@ -201,7 +196,7 @@ def _invalid(lines: list[Line], document: dict[str, Any]) -> InvalidInput:
         {
             "type": line["type"],
             "loc": ["body", *line["loc"]],
-            "msg": _message(line),
+            "msg": line["msg"],
             "input": echo.of(line),
         }
         for line in lines
@@ -210,13 +205,6 @@ def _invalid(lines: list[Line], document: dict[str, Any]) -> InvalidInput:
     where = ".".join(map(str, first["loc"][1:])) or "the body"
     many = "1 field does not fit" if len(errors) == 1 else f"{len(errors)} fields do not fit"
     return InvalidInput(f"{many}; {where}: {first['msg']}.", errors=errors)
-
-
-def _message(line: Line) -> str:
-    if line["loc"] == ("webhook",) and line["type"] == "extra_forbidden":
-        return "Webhooks are not sent by this server"
-    message: str = line["msg"]
-    return message
 
 
 class _Echo:

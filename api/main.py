@@ -17,6 +17,7 @@ from api.supervisor import Supervisor, end_with_parent
 from jobs.connection import RedisConnections
 from jobs.errors import HeadraceError, QueueUnavailable
 from jobs.keystore import KeyStore
+from jobs.webhook_secrets import key_of
 from telemetry import logs
 from telemetry.settings import SettingsError
 
@@ -73,6 +74,7 @@ async def preflight(settings: ApiSettings) -> None:
     A Redis that is away stops nobody from starting: requests are answered with 503 until it is
     there. Only who could open the door to a network has to know first whether keys exist.
     """
+    _check_secret(settings)
     async with RedisConnections(
         settings.redis_url, namespace=settings.namespace, durability=settings.durability
     ) as connections:
@@ -91,6 +93,15 @@ async def preflight(settings: ApiSettings) -> None:
             "Make one with `headrace keys create`, or name a HEADRACE_KEYS_FILE, or listen on "
             "127.0.0.1, or say --insecure."
         )
+
+
+def _check_secret(settings: ApiSettings) -> None:
+    if settings.webhook_secret is None:
+        return
+    try:
+        key_of(settings.webhook_secret.get_secret_value())
+    except ValueError as error:
+        raise StartRefused(f"HEADRACE_WEBHOOK_SECRET cannot sign: {error}.") from error
 
 
 def _listen(host: str, port: int) -> socket.socket:

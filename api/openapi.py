@@ -12,11 +12,15 @@ from fastapi.openapi.utils import get_openapi
 from api import envelope
 from api.openapi_models import model_components
 from api.openapi_schemas import SCHEMAS, Described, reference
+from api.openapi_webhooks import DELIVERY_SCHEMAS, HEADERS, events
 
 _SUBMIT = "/v1/models/{model}/jobs"
 _BATCH = f"{_SUBMIT}/batch"
 _RETRY = "/v1/jobs/{job_id}/retry"
 _RETRY_DEAD = "/v1/admin/dead/{job_id}/retry"
+_REPLAY = "/v1/jobs/{job_id}/webhooks/{webhook_id}/replay"
+_REPLAY_OF_BATCH = "/v1/batches/{batch_id}/webhooks/{webhook_id}/replay"
+_REPLAY_DEAD = "/v1/admin/dead/webhooks/{webhook_id}/replay"
 
 #: path, method -> status and component of the answer
 _ANSWERS: dict[tuple[str, str], tuple[str, str]] = {
@@ -32,14 +36,27 @@ _ANSWERS: dict[tuple[str, str], tuple[str, str]] = {
     (_RETRY_DEAD, "post"): ("202", "DeadRetried"),
     ("/v1/admin/dead/retry", "post"): ("200", "DeadResults"),
     ("/v1/admin/dead/purge", "post"): ("200", "DeadResults"),
+    ("/v1/jobs/{job_id}/webhooks", "get"): ("200", "DeliveryList"),
+    ("/v1/batches/{batch_id}/webhooks", "get"): ("200", "DeliveryList"),
+    (_REPLAY, "post"): ("202", "Delivery"),
+    (_REPLAY_OF_BATCH, "post"): ("202", "Delivery"),
+    ("/v1/admin/webhook-secrets", "get"): ("200", "WebhookSecretList"),
+    ("/v1/admin/webhook-secrets", "post"): ("201", "NewWebhookSecret"),
+    ("/v1/admin/webhook-secrets/{tenant}/rotate", "post"): ("200", "RotatedWebhookSecret"),
+    ("/v1/admin/webhook-endpoints", "get"): ("200", "EndpointList"),
+    ("/v1/admin/dead/webhooks", "get"): ("200", "UndeliveredPage"),
+    (_REPLAY_DEAD, "post"): ("202", "Undelivered"),
     ("/v1/models", "get"): ("200", "ModelList"),
     ("/v1/models/{model}", "get"): ("200", "Model"),
     ("/v1/models/{model}/scale", "get"): ("200", "Scale"),
 }
 _OPEN = ("/healthz", "/livez")
 _PREFER = ((_SUBMIT, "post"), ("/v1/jobs/{job_id}", "get"))
-_IDEMPOTENT = ((_SUBMIT, "post"), (_BATCH, "post"), (_RETRY, "post"), (_RETRY_DEAD, "post"))
-_LOCATED = _IDEMPOTENT
+_LOCATED = ((_SUBMIT, "post"), (_BATCH, "post"), (_RETRY, "post"), (_RETRY_DEAD, "post"))
+_IDEMPOTENT = (
+    *_LOCATED,
+    *((_REPLAY, "post"), (_REPLAY_OF_BATCH, "post"), (_REPLAY_DEAD, "post")),
+)
 
 _PARAMETERS = {
     "Prefer": {
@@ -91,8 +108,9 @@ def build(app: FastAPI, cards: Sequence[Published]) -> Described:
     schemas = parts.setdefault("schemas", {})
     for unused in ("HTTPValidationError", "ValidationError"):
         schemas.pop(unused, None)
-    schemas.update(copy.deepcopy(SCHEMAS))
-    parts["parameters"] = _PARAMETERS
+    schemas.update(copy.deepcopy({**SCHEMAS, **DELIVERY_SCHEMAS}))
+    parts["parameters"] = {**_PARAMETERS, **HEADERS}
+    document["webhooks"] = events()
     parts["responses"] = {"Problem": _PROBLEM}
     parts["securitySchemes"] = {"key": _BEARER}
     paths = document["paths"]

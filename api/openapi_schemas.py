@@ -9,10 +9,10 @@ from jobs.states import Priority, Status
 
 Described = dict[str, Any]
 
-_TIME = {"type": "string", "format": "date-time"}
-_TEXT = {"type": "string"}
-_COUNT = {"type": "integer", "minimum": 0}
-_NUMBER = {"type": "number"}
+TIME = {"type": "string", "format": "date-time"}
+TEXT = {"type": "string"}
+COUNT = {"type": "integer", "minimum": 0}
+NUMBER = {"type": "number"}
 _ANY: Described = {}
 _ID = {"type": "string", "pattern": "^job_[0-9a-v]{29}$"}
 _BATCH_ID = {"type": "string", "pattern": "^bat_[0-9a-v]{29}$"}
@@ -23,54 +23,54 @@ def reference(name: str) -> Described:
     return {"$ref": f"#/components/schemas/{name}"}
 
 
-def _object(described: Described, *, optional: tuple[str, ...] = ()) -> Described:
+def object_of(described: Described, *, optional: tuple[str, ...] = ()) -> Described:
     required = [name for name in described if name not in optional]
     return {"type": "object", "properties": described, "required": required}
 
 
-def _or_null(schema: Described) -> Described:
+def or_null(schema: Described) -> Described:
     return {"anyOf": [schema, {"type": "null"}]}
 
 
 _STATUS = {"type": "string", "enum": [status.value for status in Status]}
-_WEBHOOK = _object({"url": _TEXT, "events": _or_null({"type": "array", "items": _TEXT})})
-_METRICS = _object(
+_WEBHOOK = object_of({"url": TEXT, "events": or_null({"type": "array", "items": TEXT})})
+_METRICS = object_of(
     {
-        "queue_s": _or_null(_NUMBER),
-        "run_s": _or_null(_NUMBER),
-        "batch_size": _or_null(_COUNT),
-        "worker": _or_null(_TEXT),
+        "queue_s": or_null(NUMBER),
+        "run_s": or_null(NUMBER),
+        "batch_size": or_null(COUNT),
+        "worker": or_null(TEXT),
     }
 )
-_JOB = _object(
+_JOB = object_of(
     {
         "id": _ID,
-        "model": _TEXT,
-        "version": _TEXT,
+        "model": TEXT,
+        "version": TEXT,
         "status": _STATUS,
         "input": {"description": "Kept until the job succeeds."},
         "output": {"description": "The result of a succeeded job."},
-        "error": _or_null(reference("JobError")),
+        "error": or_null(reference("JobError")),
         "priority": {"type": "string", "enum": [priority.value for priority in Priority]},
-        "attempt": _COUNT,
-        "crashes": _COUNT,
-        "progress": _or_null(_object({"fraction": _or_null(_NUMBER), "message": _or_null(_TEXT)})),
-        "queue": _or_null(_object({"ahead": _or_null(_COUNT), "eta_s": _or_null(_NUMBER)})),
-        "created_at": _TIME,
-        "started_at": _or_null(_TIME),
-        "finished_at": _or_null(_TIME),
-        "deadline_at": _or_null(_TIME),
-        "retained_until": _or_null(_TIME),
-        "timeout_s": _NUMBER,
+        "attempt": COUNT,
+        "crashes": COUNT,
+        "progress": or_null(object_of({"fraction": or_null(NUMBER), "message": or_null(TEXT)})),
+        "queue": or_null(object_of({"ahead": or_null(COUNT), "eta_s": or_null(NUMBER)})),
+        "created_at": TIME,
+        "started_at": or_null(TIME),
+        "finished_at": or_null(TIME),
+        "deadline_at": or_null(TIME),
+        "retained_until": or_null(TIME),
+        "timeout_s": NUMBER,
         "metrics": _METRICS,
-        "webhook": _or_null(_WEBHOOK),
-        "metadata": _or_null({"type": "object"}),
-        "retry_of": _or_null(_ID),
-        "batch": _or_null(_BATCH_ID),
-        "links": _object({"self": _TEXT, "cancel": _TEXT, "events": _TEXT}, optional=("events",)),
+        "webhook": or_null(_WEBHOOK),
+        "metadata": or_null({"type": "object"}),
+        "retry_of": or_null(_ID),
+        "batch": or_null(_BATCH_ID),
+        "links": object_of({"self": TEXT, "cancel": TEXT, "events": TEXT}, optional=("events",)),
     }
 )
-_WRONG_FIELD = _object(
+_WRONG_FIELD = object_of(
     {
         "type": {"type": "string", "description": "The kind of error, as Pydantic names it."},
         "loc": {
@@ -78,7 +78,7 @@ _WRONG_FIELD = _object(
             "items": {"anyOf": [{"type": "string"}, {"type": "integer"}]},
             "description": "The place, from `body` on.",
         },
-        "msg": _TEXT,
+        "msg": TEXT,
         "input": {
             "description": "What was given there; shortened when it is long. Not told to an "
             "administrator of another tenant."
@@ -88,35 +88,35 @@ _WRONG_FIELD = _object(
 )
 _JOB_ERROR: Described = {
     "type": {"type": "string", "format": "uri"},
-    "title": _TEXT,
-    "detail": _TEXT,
-    "instance": _TEXT,
+    "title": TEXT,
+    "detail": TEXT,
+    "instance": TEXT,
     "code": {"type": "string", "enum": sorted(CODES)},
     "retryable": {"type": "boolean", "description": "Whether the same may succeed later."},
     "fault": {"type": "string", "enum": ["client", "model", "gpu", "platform"]},
-    "request_id": _TEXT,
-    "job_id": _TEXT,
+    "request_id": TEXT,
+    "job_id": TEXT,
     "errors": {"type": "array", "items": reference("WrongField")},
 }
 _SOMETIMES = ("instance", "request_id", "job_id", "errors")
-_WORKER = _object(
+_WORKER = object_of(
     {
-        "name": _TEXT,
-        "version": _TEXT,
-        "state": _TEXT,
-        "reason": _TEXT,
-        "device": _TEXT,
-        "beat_at": _or_null(_TIME),
+        "name": TEXT,
+        "version": TEXT,
+        "state": TEXT,
+        "reason": TEXT,
+        "device": TEXT,
+        "beat_at": or_null(TIME),
     }
 )
-_MODEL = _object(
+_MODEL = object_of(
     {
-        "name": _TEXT,
-        "version": _TEXT,
-        "versions": {"type": "array", "items": _TEXT},
+        "name": TEXT,
+        "version": TEXT,
+        "versions": {"type": "array", "items": TEXT},
         "state": {"type": "string", "enum": ["ready", "loading", "cold", "failed"]},
-        "reason": _TEXT,
-        "description": _or_null(_TEXT),
+        "reason": TEXT,
+        "description": or_null(TEXT),
         "input_schema": {"type": "object"},
         "output_schema": {"type": "object"},
         "limits": {"type": "object"},
@@ -125,82 +125,84 @@ _MODEL = _object(
         "queue": {"type": "object"},
     }
 )
-_ATTEMPT = _object(
+_ATTEMPT = object_of(
     {
-        "attempt": _COUNT,
-        "worker": _TEXT,
+        "attempt": COUNT,
+        "worker": TEXT,
         "life": {"type": "string", "description": "The worker's name and one start of it."},
-        "started_at": _or_null(_TIME),
-        "ended_at": _TIME,
-        "reason": _TEXT,
+        "started_at": or_null(TIME),
+        "ended_at": TIME,
+        "reason": TEXT,
         "charged": {"type": "boolean", "description": "A crash was counted against the job."},
         "detail": {"type": "string", "description": "What is known beyond it, such as a stack."},
     }
 )
 _CONTENT = ("input", "output", "progress")
-_RETRIED = _object({name: one for name, one in _JOB["properties"].items() if name not in _CONTENT})
-_DEAD = _object(
+_RETRIED = object_of(
+    {name: one for name, one in _JOB["properties"].items() if name not in _CONTENT}
+)
+_DEAD = object_of(
     {
         **{name: one for name, one in _RETRIED["properties"].items() if name != "queue"},
-        "tenant": _TEXT,
+        "tenant": TEXT,
         "attempts": {"type": "array", "items": _ATTEMPT},
-        "retried_as": {**_or_null(_ID), "description": "What a retry of many made of it."},
-        "links": _object({"self": _TEXT, "retry": _TEXT}),
+        "retried_as": {**or_null(_ID), "description": "What a retry of many made of it."},
+        "links": object_of({"self": TEXT, "retry": TEXT}),
     }
 )
-_DEAD_RESULT = _object(
+_DEAD_RESULT = object_of(
     {
-        "id": _TEXT,
+        "id": TEXT,
         "status": {"type": "string", "enum": ["retried", "skipped", "purged", "refused"]},
-        "job": {**_or_null(_ID), "description": "The new job, also of an earlier retry."},
-        "error": _or_null(reference("JobError")),
+        "job": {**or_null(_ID), "description": "The new job, also of an earlier retry."},
+        "error": or_null(reference("JobError")),
     }
 )
 
 
-def _page_of(schema: Described) -> Described:
-    return _object({"data": {"type": "array", "items": schema}, "next_cursor": _or_null(_TEXT)})
+def page_of(schema: Described) -> Described:
+    return object_of({"data": {"type": "array", "items": schema}, "next_cursor": or_null(TEXT)})
 
 
 SCHEMAS: dict[str, Described] = {
     "Job": _JOB,
     "JobError": {
-        **_object(_JOB_ERROR, optional=_SOMETIMES),
+        **object_of(_JOB_ERROR, optional=_SOMETIMES),
         "description": "Why a job did not succeed: a Problem without its status.",
     },
-    "JobPage": _page_of(reference("Job")),
+    "JobPage": page_of(reference("Job")),
     "DeadLetter": _DEAD,
     "DeadRetried": {**_RETRIED, "description": "The new job, without its content."},
-    "DeadPage": _page_of(reference("DeadLetter")),
-    "DeadResults": _page_of(_DEAD_RESULT),
-    "AcceptedBatch": _object(
+    "DeadPage": page_of(reference("DeadLetter")),
+    "DeadResults": page_of(_DEAD_RESULT),
+    "AcceptedBatch": object_of(
         {"batch": _BATCH_ID, "jobs": {"type": "array", "items": reference("Job")}}
     ),
-    "Batch": _object(
+    "Batch": object_of(
         {
             "id": _BATCH_ID,
-            "model": _TEXT,
-            "total": _COUNT,
-            "counts": {"type": "object", "additionalProperties": _COUNT},
-            "created_at": _TIME,
-            "finished_at": _or_null(_TIME),
-            "links": _object({"self": _TEXT, "jobs": _TEXT}),
+            "model": TEXT,
+            "total": COUNT,
+            "counts": {"type": "object", "additionalProperties": COUNT},
+            "created_at": TIME,
+            "finished_at": or_null(TIME),
+            "links": object_of({"self": TEXT, "jobs": TEXT}),
         }
     ),
     "Model": _MODEL,
-    "ModelList": _object({"data": {"type": "array", "items": reference("Model")}}),
-    "Scale": _object(
+    "ModelList": object_of({"data": {"type": "array", "items": reference("Model")}}),
+    "Scale": object_of(
         {
-            "queued": _COUNT,
-            "running": _COUNT,
-            "workers_ready": _COUNT,
-            "backlog_seconds": _NUMBER,
-            "wanted": _COUNT,
+            "queued": COUNT,
+            "running": COUNT,
+            "workers_ready": COUNT,
+            "backlog_seconds": NUMBER,
+            "wanted": COUNT,
         }
     ),
     "WrongField": _WRONG_FIELD,
     "Problem": {
-        **_object({**_JOB_ERROR, "status": {"type": "integer"}}, optional=_SOMETIMES),
+        **object_of({**_JOB_ERROR, "status": {"type": "integer"}}, optional=_SOMETIMES),
         "description": "An error as RFC 9457 has it.",
     },
 }

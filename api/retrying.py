@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Self
 
+import orjson
 from starlette.requests import Request
 
 from api import headers
@@ -61,9 +62,17 @@ def _again(old: Job, version: str, asked: Asked) -> NewJob:
         timeout_s=old.timeout_s,
         deadline_s=deadline_s,
         metadata=metadata_of(old),
+        # Not checked again: it was let in once, and each try of a delivery looks where it goes.
+        webhook=_webhook_of(old),
         idempotency_key=key,
         fingerprint="" if key is None else fingerprint("retry", old.id, b"{}"),
         retry_of=old.id,
         traceparent=asked.traceparent,
         request_id=asked.request_id,
     )
+
+
+def _webhook_of(old: Job) -> bytes | None:
+    """Return a job's webhook as it is kept, with its secret."""
+    webhook = None if old.extra is None else orjson.loads(old.extra).get("webhook")
+    return None if webhook is None else orjson.dumps(webhook)

@@ -6,10 +6,18 @@ import ipaddress
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt
+from pydantic import (
+    Field,
+    NonNegativeFloat,
+    PositiveFloat,
+    PositiveInt,
+    SecretStr,
+    field_validator,
+)
 
+from egress.targets import EgressPolicy
 from jobs.policy import QueueOptions
-from telemetry.settings import DAY_S, CommaList, HeadraceSettings
+from telemetry.settings import DAY_S, CommaList, CommaListOrUnset, HeadraceSettings, Ports
 
 Port = Annotated[int, Field(ge=0, le=65535)]
 
@@ -39,6 +47,26 @@ class ApiSettings(HeadraceSettings):
     require_models: CommaList = ()
     cors_origins: CommaList = ()
     docs: Literal["auto", "open", "off"] = "auto"
+    webhook_secret: SecretStr | None = None
+    webhook_allow: CommaListOrUnset = None
+    webhook_deny: CommaList = ()
+    webhook_ports: Ports = (443,)
+
+    @field_validator("webhook_allow")
+    @classmethod
+    def _networks_and_names(cls, given: tuple[str, ...] | None) -> tuple[str, ...] | None:
+        EgressPolicy.parse(given or ())
+        return given
+
+    @field_validator("webhook_deny")
+    @classmethod
+    def _networks(cls, given: tuple[str, ...]) -> tuple[str, ...]:
+        EgressPolicy.parse((), given)
+        return given
+
+    def egress_policy(self) -> EgressPolicy:
+        """Return where webhooks may be sent."""
+        return EgressPolicy.parse(self.webhook_allow or (), self.webhook_deny, self.webhook_ports)
 
     def queue_options(self) -> QueueOptions:
         """Return the numbers that the queue's scripts need."""

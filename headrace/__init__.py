@@ -20,6 +20,7 @@ if TYPE_CHECKING:
         Unauthorized,
         Unavailable,
         WaitTimeout,
+        WebhookUrlForbidden,
     )
     from headrace.client.sync import Client, Job
 
@@ -40,6 +41,7 @@ __all__ = [
     "Unauthorized",
     "Unavailable",
     "WaitTimeout",
+    "WebhookUrlForbidden",
 ]
 
 _HOME = {

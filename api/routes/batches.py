@@ -33,7 +33,8 @@ async def submit_batch(
     parsed = front.validator(entry).batch(body)
     key = headers.parse_idempotency_key(request.scope[HEADERS].get(b"idempotency-key"))
     new = _new_jobs(request, parsed, entry, caller)
-    _check_metadata(parsed, front.settings.max_body_bytes)
+    _check_repeated(parsed, front.settings.max_body_bytes)
+    await front.webhooks.check.admit(new[0], entry, key)
     front.require_verified()
     shards = await front.queue.home(entry, caller.tenant, key)
     ticket = await front.admission.admit(new, key, shards)
@@ -63,12 +64,12 @@ async def get_batch(batch_id: str, front: FrontDep, caller: ReaderDep) -> Respon
     return JsonBytes(batch_bytes(await front.queue.batch(batch_id, caller.tenant)))
 
 
-def _check_metadata(parsed: ParsedBatch, limit: int) -> None:
-    size = len(parsed.metadata or b"") * len(parsed.inputs)
+def _check_repeated(parsed: ParsedBatch, limit: int) -> None:
+    size = (len(parsed.metadata or b"") + len(parsed.webhook or b"")) * len(parsed.inputs)
     if size > limit:
         raise PayloadTooLarge(
-            f"Each of the {len(parsed.inputs)} jobs keeps the metadata: {size} bytes in all, over "
-            f"the limit of {limit}. Send less of it, or a smaller batch."
+            f"Each of the {len(parsed.inputs)} jobs keeps metadata and webhook: {size} bytes in "
+            f"all, over the limit of {limit}. Send less of it, or a smaller batch."
         )
 
 
@@ -88,6 +89,7 @@ def _new_jobs(
             metadata=parsed.metadata,
             traceparent=scope[TRACEPARENT],
             request_id=scope[REQUEST_ID],
+            webhook=parsed.webhook,
         )
         for given in parsed.inputs
     ]

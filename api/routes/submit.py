@@ -37,6 +37,7 @@ async def submit(request: Request, model: str, front: FrontDep, caller: Submitte
     body = await json_body(request, front)
     parsed = front.validator(entry).submit(body)
     new = _new_job(request, parsed, body, entry, caller)
+    await front.webhooks.check.admit(new, entry, new.idempotency_key)
     preference = preference_of(request, front)
     submitted = await enter(front, new, entry, preference.wait_s)
     return _answer(front, submitted, preference)
@@ -84,6 +85,7 @@ def _new_job(
         fingerprint="" if key is None else fingerprint("submit", target, body),
         traceparent=scope[TRACEPARENT],
         request_id=scope[REQUEST_ID],
+        webhook=parsed.webhook,
     )
 
 

@@ -6,7 +6,7 @@ from importlib.metadata import PackageNotFoundError, version
 
 import typer
 
-from headrace.cli import dead, jobs, keys, models, processes, submit
+from headrace.cli import dead, jobs, keys, models, processes, submit, webhooks
 from headrace.cli.doctor import doctor
 from headrace.cli.report import ReportingGroup
 
@@ -27,6 +27,7 @@ app.add_typer(jobs.app, name="jobs")
 app.add_typer(dead.app, name="dead")
 app.add_typer(models.app, name="models")
 app.add_typer(keys.app, name="keys")
+app.add_typer(webhooks.app, name="webhooks")
 
 
 def _print_version(wanted: bool) -> None:

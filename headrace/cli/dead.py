@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
+from headrace.cli import dead_webhooks
 from headrace.cli.options import JobId, Json, Key, Url
 from headrace.cli.printing import print_json, print_table
 from headrace.cli.report import REFUSED
@@ -14,25 +15,36 @@ from headrace.client.flows import DeadOptions
 from headrace.client.sync import Client
 
 app = typer.Typer(
-    help="See, run again or erase the jobs of all tenants that failed; needs an admin key.",
+    help="See, run again or erase what failed, of all tenants; needs an admin key.",
     no_args_is_help=True,
 )
 
-Chosen = Annotated[list[str] | None, typer.Argument(metavar="[JOB]...", help="Ids of jobs.")]
+Chosen = Annotated[
+    list[str] | None, typer.Argument(metavar="[ID]...", help="Ids of jobs, or of deliveries.")
+]
 Model = Annotated[str | None, typer.Option(help="Only of this model.")]
 All = Annotated[bool, typer.Option("--all", help="All of every model.")]
+OfWebhooks = Annotated[
+    bool, typer.Option("--webhooks", help="Deliveries of webhooks instead of jobs.")
+]
 
 
 @app.command("ls")
 def list_dead(
     *,
     model: Model = None,
+    of_webhooks: OfWebhooks = False,
     limit: Annotated[int, typer.Option(min=1, help="At most so many.")] = 50,
     url: Url = None,
     key: Key = None,
     as_json: Json = False,
 ) -> None:
     """List them, the last to end first."""
+    if of_webhooks:
+        dead_webhooks.refuse_model(model)
+        with Client(url, key) as client:
+            dead_webhooks.show(list(islice(client.webhooks.undelivered(), limit)), as_json=as_json)
+        return
     with Client(url, key) as client:
         found = list(islice(client.dead.all(model), limit))
     if as_json:
@@ -77,33 +89,47 @@ def get(job_id: JobId, *, url: Url = None, key: Key = None, as_json: Json = Fals
 
 
 @app.command()
-def retry(
-    job_ids: Chosen = None,
+def retry(  # noqa: PLR0913 (to typer an option is a parameter)
+    ids: Chosen = None,
     *,
     model: Model = None,
     everything: All = False,
+    of_webhooks: OfWebhooks = False,
     url: Url = None,
     key: Key = None,
     as_json: Json = False,
 ) -> None:
     """Run them again as new jobs of their own tenants, each once however often it is asked."""
-    chosen = _chosen(job_ids, model, everything=everything)
+    if of_webhooks:
+        dead_webhooks.refuse_model(model)
+        with Client(url, key) as client:
+            chosen_ids = dead_webhooks.chosen(client, ids, everything=everything)
+            _report(dead_webhooks.retry(client, chosen_ids), as_json=as_json)
+        return
+    chosen = _chosen(ids, model, everything=everything)
     with Client(url, key) as client:
         _report(client.dead.retry(**chosen), as_json=as_json)
 
 
 @app.command()
-def purge(
-    job_ids: Chosen = None,
+def purge(  # noqa: PLR0913 (to typer an option is a parameter)
+    ids: Chosen = None,
     *,
     model: Model = None,
     everything: All = False,
+    of_webhooks: OfWebhooks = False,
     url: Url = None,
     key: Key = None,
     as_json: Json = False,
 ) -> None:
     """Erase them, with all that is kept of them."""
-    chosen = _chosen(job_ids, model, everything=everything)
+    if of_webhooks:
+        dead_webhooks.refuse_model(model)
+        with Client(url, key) as client:
+            chosen_ids = dead_webhooks.chosen(client, ids, everything=everything)
+            _report(dead_webhooks.purge(client, chosen_ids), as_json=as_json)
+        return
+    chosen = _chosen(ids, model, everything=everything)
     with Client(url, key) as client:
         _report(client.dead.purge(**chosen), as_json=as_json)
 

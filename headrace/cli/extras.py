@@ -7,7 +7,7 @@ import importlib.util
 from headrace.errors import StartRefused
 
 #: Extra -> a package that only it brings.
-_SIGNS = {"server": ("redis", "pydantic_settings", "uvicorn"), "worker": ("redis", "msgspec")}
+_SIGNS = {"server": ("redis", "pydantic_settings", "rq", "uvicorn"), "worker": ("redis", "msgspec")}
 
 
 def require(*extras: str) -> None:

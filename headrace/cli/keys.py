@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import dataclasses
 import sys
 from collections.abc import Awaitable, Callable
@@ -14,10 +13,11 @@ import typer
 from headrace.cli.extras import require
 from headrace.cli.options import Json
 from headrace.cli.printing import print_json, print_table
-from headrace.client.errors import ServerUnreachable
+from headrace.cli.straight import with_redis
 from headrace.errors import StartRefused
 
 if TYPE_CHECKING:
+    from jobs.connection import RedisConnections
     from jobs.keystore import KeyRecord, KeyStore
 
 T = TypeVar("T")
@@ -79,26 +79,12 @@ def revoke(
 
 
 def _with_store(use: Callable[[KeyStore], Awaitable[T]]) -> T:
-    require("server")
-    from headrace.settings import UpSettings
-    from jobs.connection import RedisConnections
-    from jobs.errors import HeadraceError, QueueUnavailable
-    from jobs.keystore import KeyStore
-    from telemetry.settings import SettingsError
+    def with_keys(connections: RedisConnections) -> Awaitable[T]:
+        from jobs.keystore import KeyStore
 
-    async def run(settings: UpSettings) -> T:
-        url, namespace = settings.queue_url, settings.namespace
-        async with RedisConnections(url, namespace=namespace, pool_size=1) as connections:
-            return await use(KeyStore(connections))
+        return use(KeyStore(connections))
 
-    try:
-        return asyncio.run(run(UpSettings.read()))
-    except QueueUnavailable as error:
-        raise ServerUnreachable(
-            f"{error.detail} (start headrace up, or set HEADRACE_REDIS_URL or HEADRACE_DATA_DIR)"
-        ) from error
-    except (HeadraceError, SettingsError) as error:
-        raise StartRefused(str(error)) from error
+    return with_redis(with_keys)
 
 
 def _public(record: KeyRecord) -> dict[str, Any]:

@@ -72,7 +72,7 @@ def api(
         "HEADRACE_API_WORKERS": api_workers,
         "HEADRACE_INSECURE": insecure or None,
     }
-    _become("api", [], {name: str(value) for name, value in given.items() if value is not None})
+    become("api", [], {name: str(value) for name, value in given.items() if value is not None})
 
 
 def worker(
@@ -80,7 +80,7 @@ def worker(
 ) -> None:
     """Run the worker of one GPU."""
     require("worker")
-    _become("worker", models, {})
+    become("worker", models, {})
 
 
 def _current_folder() -> Path:
@@ -92,7 +92,7 @@ def _current_folder() -> Path:
     return here
 
 
-def _become(module: str, arguments: list[str], environment: dict[str, str]) -> None:
+def become(module: str, arguments: list[str], environment: dict[str, str]) -> None:
     """Replace this process: signals, exit code and logs are then the module's own."""
     words = [sys.executable, "-P", "-m", module, *arguments]
     os.execve(sys.executable, words, os.environ | environment)

@@ -12,7 +12,7 @@ import typer
 from headrace.cli.options import Json, Key, Url
 from headrace.cli.printing import finish, print_job
 from headrace.client import exchange
-from headrace.client.flows import SubmitOptions
+from headrace.client.flows import SubmitOptions, WebhookOptions
 from headrace.client.sync import Client
 
 
@@ -33,6 +33,13 @@ def submit(  # noqa: PLR0913 (to typer an option is a parameter)
         str | None, typer.Option(help="The same key makes the same job.")
     ] = None,
     metadata: Annotated[str | None, typer.Option(help="A JSON object kept with the job.")] = None,
+    webhook: Annotated[str | None, typer.Option(help="URL to send the job's events to.")] = None,
+    webhook_event: Annotated[
+        list[str] | None, typer.Option(help="Only such events; may be repeated.")
+    ] = None,
+    webhook_secret: Annotated[
+        str | None, typer.Option(help="Signs them instead of the tenant's secret.")
+    ] = None,
     url: Url = None,
     key: Key = None,
     as_json: Json = False,
@@ -45,6 +52,7 @@ def submit(  # noqa: PLR0913 (to typer an option is a parameter)
         "timeout_s": timeout,
         "idempotency_key": idempotency_key,
         "metadata": None if metadata is None else _parse(metadata, "--metadata"),
+        "webhook": _webhook(webhook, webhook_event, webhook_secret),
     }
     given: SubmitOptions = {  # type: ignore[assignment]
         name: option for name, option in options.items() if option is not None
@@ -55,6 +63,21 @@ def submit(  # noqa: PLR0913 (to typer an option is a parameter)
             print_job(job, as_json=as_json)
             return
         finish(job, told=follow_it, as_json=as_json)
+
+
+def _webhook(
+    url: str | None, events: list[str] | None, secret: str | None
+) -> WebhookOptions | None:
+    if url is None:
+        if events or secret:
+            raise typer.BadParameter("give --webhook URL, too")
+        return None
+    given: WebhookOptions = {"url": url}
+    if events:
+        given["events"] = events
+    if secret:
+        given["secret"] = secret
+    return given
 
 
 def read_input(value: str) -> Any:

@@ -13,6 +13,7 @@ from headrace.client.connection import RETRIES, http_options
 from headrace.client.exchange import Flow, Pause
 from headrace.client.flows import Data, DeadOptions, ListOptions, SubmitOptions
 from headrace.client.view import JobView, outputs
+from headrace.client.webhooks import AsyncWebhooks
 
 T = TypeVar("T")
 
@@ -39,6 +40,7 @@ class AsyncClient:
         self.jobs = AsyncJobs(self)
         self.models = AsyncModels(self)
         self.dead = AsyncDead(self)
+        self.webhooks = AsyncWebhooks(self)
         self._http = httpx.AsyncClient(**http_options(url, key), transport=transport)
 
     async def __aenter__(self) -> Self:
@@ -118,6 +120,14 @@ class AsyncJob(JobView):
     async def retry(self) -> AsyncJob:
         """Run a job that did not succeed again, as a new job."""
         return await self._client.jobs.retry(self.id)
+
+    async def webhooks(self) -> list[Data]:
+        """Read what became of its webhook: deliveries with their tries, oldest first."""
+        return await self._client.webhooks.list(self.id)
+
+    async def replay(self, webhook_id: str) -> Data:
+        """Send one of its deliveries again."""
+        return await self._client.webhooks.replay(self.id, webhook_id)
 
     async def delete(self) -> None:
         """Erase a job that has ended."""

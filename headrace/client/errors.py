@@ -6,9 +6,10 @@ HeadraceError
 ├── JobFailed             the job ended otherwise than `succeeded`
 └── RequestRefused        the server answered with an error
     ├── InvalidInput      the request or the input is wrong (400, 413, 415, 422)
+    │   └── WebhookUrlForbidden   the server does not call that URL
     ├── Unauthorized      no valid key (401)
     ├── Forbidden         the key may not do that (403)
-    ├── NotFound          no such model, job or batch (404)
+    ├── NotFound          no such model, job, batch or delivery (404)
     ├── Conflict          not in this state (409)
     ├── RateLimited       too many requests (429)
     └── Unavailable       the server cannot do it now (5xx)
@@ -71,6 +72,10 @@ class InvalidInput(RequestRefused):
     """The request or the input is wrong; `errors` names each field."""
 
 
+class WebhookUrlForbidden(InvalidInput):
+    """The server does not send events to that URL; `detail` says why."""
+
+
 class Unauthorized(RequestRefused):
     """No valid key was given."""
 
@@ -80,7 +85,7 @@ class Forbidden(RequestRefused):
 
 
 class NotFound(RequestRefused):
-    """No such model, job or batch."""
+    """No such model, job, batch or delivery."""
 
 
 class Conflict(RequestRefused):
@@ -106,11 +111,14 @@ _BY_STATUS: dict[int, type[RequestRefused]] = {
     422: InvalidInput,
     429: RateLimited,
 }
+#: Kinds that their status does not tell.
+_BY_CODE: dict[str, type[RequestRefused]] = {"webhook_url_forbidden": WebhookUrlForbidden}
 
 
 def refusal(
     status: int, problem: Mapping[str, Any], retry_after_s: float | None = None
 ) -> RequestRefused:
-    """Return the error for an answer's status."""
+    """Return the error for an answer's code and status."""
     kind = Unavailable if status >= 500 else _BY_STATUS.get(status, RequestRefused)
+    kind = _BY_CODE.get(str(problem.get("code")), kind)
     return kind(status, problem, retry_after_s)

@@ -28,6 +28,14 @@ _DEAD_PER_PAGE = 200
 Data = dict[str, Any]
 
 
+class WebhookOptions(TypedDict, total=False):
+    """Where events are sent: `url` must be given; what they are signed with, if not the usual."""
+
+    url: str
+    events: Iterable[str]
+    secret: str
+
+
 class SubmitOptions(TypedDict, total=False):
     """What a submit may say beside the input."""
 
@@ -35,6 +43,7 @@ class SubmitOptions(TypedDict, total=False):
     deadline_s: float
     timeout_s: float
     metadata: Mapping[str, Any]
+    webhook: WebhookOptions
     idempotency_key: str
 
 
@@ -229,6 +238,9 @@ def _batches(values: Iterable[Any]) -> Iterator[list[Any]]:
 
 def _submission(path: str, content: Data, options: SubmitOptions) -> Send:
     said: Data = {name: value for name, value in options.items() if value is not None}
+    events = (options.get("webhook") or {}).get("events")
+    if events is not None:
+        said["webhook"] = {**said["webhook"], "events": list(events)}
     # One key for all tries of this call: a try whose answer was lost is not a second job.
     key = said.pop("idempotency_key", None) or str(uuid.uuid4())
     return Send(

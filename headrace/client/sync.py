@@ -13,6 +13,7 @@ from headrace.client.connection import RETRIES, http_options
 from headrace.client.exchange import Flow, Pause
 from headrace.client.flows import Data, DeadOptions, ListOptions, SubmitOptions
 from headrace.client.view import JobView, outputs
+from headrace.client.webhooks import Webhooks
 
 T = TypeVar("T")
 
@@ -39,6 +40,7 @@ class Client:
         self.jobs = Jobs(self)
         self.models = Models(self)
         self.dead = Dead(self)
+        self.webhooks = Webhooks(self)
         self._http = httpx.Client(**http_options(url, key), transport=transport)
 
     def __enter__(self) -> Self:
@@ -118,6 +120,14 @@ class Job(JobView):
     def retry(self) -> Job:
         """Run a job that did not succeed again, as a new job."""
         return self._client.jobs.retry(self.id)
+
+    def webhooks(self) -> list[Data]:
+        """Read what became of its webhook: deliveries with their tries, oldest first."""
+        return self._client.webhooks.list(self.id)
+
+    def replay(self, webhook_id: str) -> Data:
+        """Send one of its deliveries again."""
+        return self._client.webhooks.replay(self.id, webhook_id)
 
     def delete(self) -> None:
         """Erase a job that has ended."""

@@ -45,6 +45,17 @@ ROUTES = [
     ("GET", "/v1/admin/keys", "admin", False),
     ("POST", "/v1/admin/keys", "admin", False),
     ("DELETE", "/v1/admin/keys/nothing", "admin", False),
+    ("GET", "/v1/jobs/{job}/webhooks", "read", True),
+    ("GET", "/v1/batches/{batch}/webhooks", "read", True),
+    ("GET", "/v1/admin/webhook-secrets", "admin", False),
+    ("POST", "/v1/admin/webhook-secrets", "admin", False),
+    ("POST", "/v1/admin/webhook-secrets/nobody/rotate", "admin", False),
+    ("DELETE", "/v1/admin/webhook-secrets/nobody", "admin", False),
+    ("GET", "/v1/admin/webhook-endpoints", "admin", False),
+    ("POST", "/v1/admin/webhook-endpoints/nothing/enable", "admin", False),
+    ("GET", "/v1/admin/dead/webhooks", "admin", False),
+    ("POST", "/v1/admin/dead/webhooks/nothing/replay", "admin", False),
+    ("DELETE", "/v1/admin/dead/webhooks/nothing", "admin", False),
 ]
 RANK = {"read": 0, "submit": 1, "admin": 2}
 

@@ -82,10 +82,32 @@ def test_a_wrong_option_is_named(api: Api, name: str, value: Any) -> None:
     assert [error["loc"][:2] for error in errors] == [["body", name]]
 
 
-def test_a_webhook_is_refused_by_name_until_there_is_a_sender(api: Api) -> None:
-    answer = api.post("echo", {"message": 1}, webhook={"url": "https://example.com/"})
-    assert answer.status_code == 422
-    assert "webhook" in answer.text
+@pytest.mark.parametrize(
+    "url",
+    [
+        "https://localhost/", "https://127.0.0.1/", "https://10.0.0.1/", "https://[::1]/",
+        "https://[::ffff:127.0.0.1]/", "https://169.254.169.254/", "https://0x7f.1/",
+        "http://93.184.215.14/", "https://93.184.215.14:22/", "https://a:b@93.184.215.14/",
+    ],
+)  # fmt: skip
+def test_a_webhook_that_must_not_be_called(api: Api, url: str) -> None:
+    hook = {"url": url, "secret": "whsec_" + "QUFB" * 8}
+    body = problem(api.post("echo", {"message": 1}, webhook=hook), 422, "webhook_url_forbidden")
+    assert body["errors"][0]["loc"] == ["body", "webhook", "url"]
+    assert (body["retryable"], body["fault"]) == (False, "client")
+
+
+def test_a_webhook_that_cannot_be_signed(api: Api) -> None:
+    answer = api.post("echo", {"message": 1}, webhook={"url": "https://93.184.215.14/"})
+    body = problem(answer, 422, "invalid_input")
+    assert [error["loc"] for error in body["errors"]] == [["body", "webhook", "secret"]]
+
+
+def test_a_delivery_that_is_not_there(api: Api) -> None:
+    job = api.submit("echo", {"message": 1})["id"]
+    path = f"/v1/jobs/{job}/webhooks"
+    assert api.call("GET", path).json() == {"data": []}
+    problem(api.call("POST", f"{path}/wh_{'0' * 29}/replay"), 404, "no_such_webhook")
 
 
 def test_a_body_over_the_limit(api: Api) -> None:

@@ -17,6 +17,7 @@ from headrace import (
     Unauthorized,
     Unavailable,
     WaitTimeout,
+    WebhookUrlForbidden,
 )
 from headrace.client import exchange, flows
 from tests.unit.client_rig import Script, answer, client, job, problem
@@ -195,3 +196,18 @@ def test_the_key_is_sent_and_the_environment_is_the_default(
     assert script.requests[0].headers["authorization"] == "Bearer hr_a_b"
     client(script, key="hr_c_d").jobs.get("job_0")
     assert script.requests[1].headers["authorization"] == "Bearer hr_c_d"
+
+
+def test_a_submit_says_where_events_go() -> None:
+    script = Script(answer(202, job()))
+    hook: flows.WebhookOptions = {"url": "https://example.com", "events": iter(["job.failed"])}
+    client(script).submit("echo", {}, webhook=hook)
+    assert script.sent()["webhook"] == {"url": "https://example.com", "events": ["job.failed"]}
+
+
+def test_a_url_that_is_not_called_has_an_error_of_its_own() -> None:
+    script = Script(problem(422, "webhook_url_forbidden"))
+    with pytest.raises(WebhookUrlForbidden) as raised:
+        client(script).submit("echo", {}, webhook={"url": "https://localhost"})
+    assert isinstance(raised.value, InvalidInput)
+    assert len(script.requests) == 1

@@ -16,11 +16,18 @@ from model_store.loader import load_folder
 from telemetry.exposition import Exposition
 from telemetry.queue_figures import QueueCollector, QueueFigures
 from telemetry.settings import SETTINGS
+from telemetry.webhook_figures import PendingCollector
+from webhooks.settings import WebhookSettings
 from worker.settings import WorkerSettings
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
-CLASSES = {"api": ApiSettings, "worker": WorkerSettings, "up": UpSettings}
+CLASSES = {
+    "api": ApiSettings,
+    "worker": WorkerSettings,
+    "webhooks": WebhookSettings,
+    "up": UpSettings,
+}
 
 
 def sections(name):
@@ -32,6 +39,8 @@ def sections(name):
 def plain(default):
     if default is None:
         return "unset"
+    if isinstance(default, tuple) and default:
+        return f"`{','.join(map(str, default))}`"
     return {(): "none", False: "`false`"}.get(default, f"`{default}`")
 
 
@@ -116,7 +125,7 @@ def test_every_link_between_documents_leads_somewhere(page):
 
 def test_every_metric_has_its_row_and_no_row_lacks_its_metric():
     figures = QueueFigures(model="m", queued=0, running=0, workers_ready=0)
-    exposition = Exposition(QueueCollector(lambda: [figures]))
+    exposition = Exposition(QueueCollector(lambda: [figures]), PendingCollector(lambda: 0))
     names = set()
     for metric in exposition.registry.collect():
         total = "_total" if metric.type == "counter" else ""

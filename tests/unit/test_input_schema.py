@@ -13,6 +13,7 @@ from api import envelope, input_schema
 from api.input_schema import InvalidSchema, SubmitValidator, Validators
 from jobs.errors import InvalidInput, MalformedRequest
 from jobs.states import Priority
+from jobs.webhook import FINAL_EVENTS
 
 
 class Input(BaseModel):
@@ -82,12 +83,11 @@ def test_all_wrong_fields_at_once(validator: SubmitValidator) -> None:
         ("literal_error", ["body", "priority"]),
         ("greater_than", ["body", "deadline_s"]),
         ("float_type", ["body", "timeout_s"]),
+        ("webhook_secret", ["body", "webhook", "secret"]),
         ("dict_type", ["body", "metadata"]),
-        ("extra_forbidden", ["body", "webhook"]),
         ("extra_forbidden", ["body", "extra"]),
     ]
     assert errors[1]["input"] == "7"
-    assert errors[7]["msg"] == "Webhooks are not sent by this server"
     assert "s3cret" not in json.dumps(errors)
 
 
@@ -106,17 +106,51 @@ def test_metadata_has_a_limit(validator: SubmitValidator) -> None:
     assert places(wrong(validator, fits)) == [("too_long", ["body", "metadata"])]
 
 
-def test_webhooks_where_they_are_sent() -> None:
-    validator = input_schema.compile(Input.model_json_schema(), webhooks=True)
-    hook = {"url": "https://example.com/x", "events": ["job.failed"], "secret": "whsec_x"}
-    body: dict[str, Any] = {"input": {"text": "a"}, "webhook": hook}
-    assert json.loads(validator.submit(json.dumps(body).encode()).webhook or b"") == hook
-    body["webhook"] = {"url": "ftp://x", "events": ["job.born"], "secret": 1234567, "x": 1}
-    errors = wrong(validator, body)
-    assert [kind for kind, _ in places(errors)] == [
-        *("url_scheme", "literal_error", "string_type", "extra_forbidden")
+SECRET = "whsec_" + "QUFB" * 8
+
+
+def kept(validator: SubmitValidator, **hook: Any) -> Any:
+    body = {"input": {"text": "a"}, "webhook": hook}
+    return json.loads(validator.submit(json.dumps(body).encode()).webhook or b"")
+
+
+def test_a_webhook_is_kept_with_its_events(validator: SubmitValidator) -> None:
+    url = "https://example.com:443/x?a=%20B#"
+    assert kept(validator, url=url) == {"url": url, "events": list(FINAL_EVENTS)}
+    assert kept(validator, url=url, events=None, secret=None) == kept(validator, url=url)
+    given = ["job.failed", "job.started", "job.failed"]
+    assert kept(validator, url=url, events=given, secret=SECRET) == {
+        "url": url,
+        "events": ["job.failed", "job.started"],
+        "secret": SECRET,
+    }
+    batch = {"inputs": [{"text": "a"}], "webhook": {"url": url}}
+    parsed = validator.batch(json.dumps(batch).encode())
+    assert json.loads(parsed.webhook or b"") == kept(validator, url=url)
+    assert validator.submit(b'{"input":{"text":"a"},"webhook":null}').webhook is None
+
+
+def test_each_wrong_field_of_a_webhook_is_named(validator: SubmitValidator) -> None:
+    hook = {"url": "ftp://x", "events": ["job.born"], "secret": 1234567, "x": 1}
+    errors = wrong(validator, {"input": {"text": "a"}, "webhook": hook})
+    assert places(errors) == [
+        ("url_scheme", ["body", "webhook", "url"]),
+        ("literal_error", ["body", "webhook", "events", 0]),
+        ("string_type", ["body", "webhook", "secret"]),
+        ("extra_forbidden", ["body", "webhook", "x"]),
     ]
     assert "1234567" not in json.dumps(errors)
+    long = {"url": "https://example.com/" + "x" * envelope.MAX_URL, "events": []}
+    errors = wrong(validator, {"input": {"text": "a"}, "webhook": long})
+    assert [kind for kind, _ in places(errors)] == ["url_too_long", "too_short"]
+
+
+@pytest.mark.parametrize("secret", ["", "x" * 15, "x" * 257, "whsec_", "whsec_QUFB", "whsec_é"])
+def test_a_secret_that_cannot_sign(validator: SubmitValidator, secret: str) -> None:
+    hook = {"url": "https://example.com/", "secret": secret}
+    (error,) = wrong(validator, {"input": {"text": "a"}, "webhook": hook})
+    assert (error["type"], error["input"]) == ("webhook_secret", "(not shown)")
+    assert "whsec_" in error["msg"]
 
 
 def test_a_batch_names_the_index(validator: SubmitValidator) -> None:

@@ -18,9 +18,12 @@ from api import openapi
 from api.app import create_app
 from api.schemas import job_bytes
 from api.settings import ApiSettings
+from api.webhook_schemas import delivery_object, undelivered_object
 from jobs.errors import problem
-from jobs.job import Job
+from jobs.job import Batch, Job
 from jobs.states import Priority, Status
+from jobs.view import event_body
+from jobs.webhook import EVENTS, DeliveryRecord, DeliveryStatus, Try, Untold
 from model_store.json_schema import InputJsonSchema
 
 
@@ -41,6 +44,34 @@ class Input(BaseModel):
 
 class Output(BaseModel):
     score: float
+
+
+DONE = Job(
+    id="job_01i01k82a16m7e2q8kp9jnld5hk6h",
+    model="embed",
+    version="1",
+    tenant="default",
+    status=Status.SUCCEEDED,
+    priority=Priority.LOW,
+    output=b'{"score": 1}',
+    created_at=1_795_373_963_977,
+    timeout_s=300.0,
+)
+BATCH = Batch(
+    id="bat_01i01k82a16m7e2q8kp9jnld5hk6h",
+    model="embed",
+    tenant="default",
+    total=2,
+    created_at=1_795_373_963_977,
+)
+NOTED: dict[str, Any] = {
+    "entry": "1-1",
+    "at": 1_795_373_963_977,
+    "seq": 1,
+    "tenant": "default",
+    "owner": DONE.id,
+    "webhook": None,
+}
 
 
 @dataclass(frozen=True)
@@ -108,6 +139,10 @@ def test_the_bodies_say_what_is_taken(document: dict[str, Any]) -> None:
         {},
     ):
         assert not submit.is_valid(wrong)
+    hook = {"url": "https://example.com/x", "events": ["job.failed"], "secret": "x" * 16}
+    assert submit.is_valid({"input": good, "webhook": hook})
+    assert not submit.is_valid({"input": good, "webhook": {**hook, "events": ["job.born"]}})
+    assert not submit.is_valid({"input": good, "webhook": {}})
     batch = validator_of(document, "embed.BatchSubmit")
     assert batch.is_valid({"inputs": [good]})
     assert not batch.is_valid({"inputs": []})
@@ -137,6 +172,49 @@ def test_jobs_are_as_described(document: dict[str, Any]) -> None:
         assert [
             error.message for error in check.iter_errors(json.loads(job_bytes(job, None)))
         ] == []
+
+
+def test_events_are_described(document: dict[str, Any]) -> None:
+    assert set(document["webhooks"]) == set(EVENTS)
+    headers = [one["name"] for one in document["components"]["parameters"].values()]
+    assert {"webhook-id", "webhook-timestamp", "webhook-signature"} < set(headers)
+    sent = document["webhooks"]["job.succeeded"]["post"]["requestBody"]["content"]
+    schema = sent["application/json"]["schema"]
+    assert schema["properties"]["data"] == {"$ref": "#/components/schemas/SentJob"}
+    events = [
+        Untold(**NOTED, type="job.succeeded", job=DONE),
+        Untold(**NOTED, type="job.succeeded", job=DONE, linked=True),
+        Untold(**NOTED, type="batch.finished", batch=BATCH),
+    ]
+    for event in events:
+        body = json.loads(event_body(event))
+        kind = "SentJob" if event.batch is None else "SentBatch"
+        check = validator_of(document, kind)
+        assert [error.message for error in check.iter_errors(body["data"])] == []
+        assert set(body["data"]) == set(document["components"]["schemas"][kind]["properties"])
+
+
+def test_deliveries_are_as_described(document: dict[str, Any]) -> None:
+    tried = Try(at=1_795_373_963_977, outcome="status_500", status=500, seconds=0.1)
+    record = DeliveryRecord(
+        id="wh_01i01k82a16m7e2q8kp9jnld5hk6h",
+        owner=DONE.id,
+        tenant="default",
+        type="job.failed",
+        url="https://example.com",
+        endpoint="e",
+        status=DeliveryStatus.PENDING,
+        created_at=1_795_373_963_977,
+        next_at=None,
+        tries=[tried],
+    )
+    for component, shown in (
+        ("Delivery", delivery_object(record)),
+        ("Undelivered", undelivered_object(record)),
+    ):
+        check = validator_of(document, component)
+        assert [error.message for error in check.iter_errors(shown)] == []
+        assert set(shown) == set(document["components"]["schemas"][component]["properties"])
 
 
 def test_definitions_of_one_name_stay_apart() -> None:
@@ -189,7 +267,8 @@ def test_every_operation_has_an_id_of_its_own() -> None:
     document = build(published("a"), published("b"), published("a.b"))
     ids = [
         operation["operationId"]
-        for methods in document["paths"].values()
+        for place in ("paths", "webhooks")
+        for methods in document[place].values()
         for operation in methods.values()
     ]
     assert len(ids) == len(set(ids))

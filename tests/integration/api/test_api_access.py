@@ -35,6 +35,29 @@ ROUTES: dict[tuple[str, str], Role] = {
     ("POST", "/v1/admin/dead/{job}/retry"): Role.ADMIN,
     ("POST", "/v1/admin/dead/retry"): Role.ADMIN,
     ("POST", "/v1/admin/dead/purge"): Role.ADMIN,
+    ("GET", "/v1/jobs/{job}/webhooks"): Role.READ,
+    ("POST", "/v1/jobs/{job}/webhooks/nowebhook/replay"): Role.SUBMIT,
+    ("GET", "/v1/batches/{batch}/webhooks"): Role.READ,
+    ("POST", "/v1/batches/{batch}/webhooks/nowebhook/replay"): Role.SUBMIT,
+    ("GET", "/v1/admin/webhook-secrets"): Role.ADMIN,
+    ("POST", "/v1/admin/webhook-secrets"): Role.ADMIN,
+    ("POST", "/v1/admin/webhook-secrets/notenant/rotate"): Role.ADMIN,
+    ("DELETE", "/v1/admin/webhook-secrets/notenant"): Role.ADMIN,
+    ("GET", "/v1/admin/webhook-endpoints"): Role.ADMIN,
+    ("POST", "/v1/admin/webhook-endpoints/noendpoint/enable"): Role.ADMIN,
+    ("GET", "/v1/admin/dead/webhooks"): Role.ADMIN,
+    ("POST", "/v1/admin/dead/webhooks/nowebhook/replay"): Role.ADMIN,
+    ("DELETE", "/v1/admin/dead/webhooks/nowebhook"): Role.ADMIN,
+}
+#: What stands for a part of a path, and that part's name.
+PARTS = {
+    "{job}": "{job_id}",
+    "{batch}": "{batch_id}",
+    "echo": "{model}",
+    "nokey": "{key_id}",
+    "nowebhook": "{webhook_id}",
+    "notenant": "{tenant}",
+    "noendpoint": "{endpoint_id}",
 }
 OPEN = {("GET", "/livez"), ("GET", "/healthz"), ("HEAD", "/livez"), ("HEAD", "/healthz")}
 BODIES: dict[str, Any] = {
@@ -43,6 +66,8 @@ BODIES: dict[str, Any] = {
     "/v1/admin/keys": {"role": "read"},
     "/v1/admin/dead/retry": {"all": True},
     "/v1/admin/dead/purge": {"all": True},
+    "/v1/admin/webhook-secrets": {},
+    "/v1/admin/webhook-secrets/notenant/rotate": {},
 }
 IDS = ("{job}", "{batch}")
 
@@ -85,13 +110,9 @@ def test_the_matrix_names_every_route_there_is(api: Any) -> None:
         if isinstance(route, Route)
         for method in route.methods or ()
     }
-    shapes = {
-        (method, path.replace("echo", "{model}").replace("nokey", "{key_id}"))
-        for method, path in {*ROUTES, *OPEN}
-    }
     named = {
-        (method, path.replace("{job}", "{job_id}").replace("{batch}", "{batch_id}"))
-        for method, path in shapes
+        (method, "/".join(PARTS.get(part, part) for part in path.split("/")))
+        for method, path in {*ROUTES, *OPEN}
     }
     assert named == there
 
@@ -142,7 +163,7 @@ async def test_what_belongs_to_another_tenant_is_not_there(
     for role in (Role.SUBMIT, Role.ADMIN):
         answer = await world.call(route, await world.api.key("other", role))
         assert answer.status_code == 404
-        assert answer.json()["code"] in ("no_such_job", "no_such_batch")
+        assert answer.json()["code"] in ("no_such_job", "no_such_batch", "no_such_webhook")
     kept = await world.call(("GET", "/v1/jobs/{job}"), world.acme)
     assert kept.json()["status"] == "queued"
 

@@ -67,15 +67,6 @@ async def test_every_wrong_field_is_named_at_once(api: Any) -> None:
     }
 
 
-async def test_a_webhook_is_refused_by_name(api: Any) -> None:
-    body = {"input": {"text": "a"}, "webhook": {"url": "https://example.org"}}
-    answer = await api.client.post(URL, json=body)
-    (error,) = answer.json()["errors"]
-    assert answer.status_code == 422
-    assert error["loc"] == ["body", "webhook"]
-    assert "server" in error["msg"]
-
-
 @pytest.mark.parametrize(
     ("content", "code"),
     [
