@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 from pydantic import Field, NonNegativeFloat, PositiveInt
 
 from headrace.data_folder import DataFolder
-from telemetry.settings import HeadraceSettings
+from telemetry.settings import CommaListOrUnset, HeadraceSettings
 
 Port = Annotated[int, Field(ge=0, le=65535)]
 
@@ -25,6 +25,7 @@ class UpSettings(HeadraceSettings):
     api_workers: PositiveInt = 1
     insecure: bool = False
     worker_port: Port | None = None
+    webhook_allow: CommaListOrUnset = None
     drain_s: NonNegativeFloat = 30
 
     @property

@@ -33,6 +33,7 @@ class Metrics:
         self._of_batches()
         self._of_the_engine()
         self._of_http()
+        self._of_webhooks()
 
     def _of_jobs(self) -> None:
         self.jobs_submitted = self._counter(
@@ -85,6 +86,13 @@ class Metrics:
         )
         self.http_request_seconds = self._latency(
             "http_request_seconds", "Time to answer a request, held waits included.", ["route"]
+        )
+
+    def _of_webhooks(self) -> None:
+        self.webhook_deliveries = self._counter(
+            "webhook_deliveries_total",
+            "Tries at deliveries by what they meant: delivered, retry, failed, dropped, gone.",
+            ["outcome"],
         )
 
     @functools.cached_property

@@ -17,11 +17,13 @@ from headrace.ping import answers
 from headrace.settings import UpSettings
 from headrace.up.ballast import Ballast
 from headrace.up.child import Command
-from headrace.up.ports import listens
+from headrace.up.ports import is_loopback, listens
 
 #: The part of the machine's memory, or of the container's, that the queue may take.
 _MEMORY_SHARE = 4
 _LEAST_MEMORY = 64 << 20
+#: What webhooks may call where nobody has said it.
+_LOOPBACK = "127.0.0.0/8,::1,localhost"
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +91,19 @@ def api_command(settings: UpSettings, port: int, models: list[ServedModel]) -> C
     )
 
 
+def webhooks_command(settings: UpSettings) -> Command:
+    """Run what tells receivers of events."""
+    environment = _environment(settings)
+    # The API on this machine has the port already.
+    environment.pop("HEADRACE_METRICS_PORT", None)
+    return Command(
+        name="webhooks",
+        argv=(sys.executable, "-P", "-m", "webhooks"),
+        environment=environment,
+        log=settings.folder.logs / "webhooks.log",
+    )
+
+
 def worker_command(settings: UpSettings, model: ServedModel, number: int) -> Command:
     """Run the worker of a model folder."""
     environment = _environment(settings) | {"HEADRACE_WORKER_NAME": worker_name(settings, model)}
@@ -112,9 +127,13 @@ def worker_name(settings: UpSettings, model: ServedModel) -> str:
 
 
 def _environment(settings: UpSettings) -> dict[str, str]:
-    return os.environ | {
+    own = {
         "HEADRACE_REDIS_URL": settings.queue_url,
         "HEADRACE_DATA_DIR": str(settings.folder.path),
         "PYTHONUNBUFFERED": "1",
         "PYTHONSAFEPATH": "1",
     }
+    if settings.webhook_allow is None and is_loopback(settings.api_host):
+        # Who submits is on this machine, and can reach what listens there anyway.
+        own["HEADRACE_WEBHOOK_ALLOW"] = _LOOPBACK
+    return os.environ | own

@@ -15,13 +15,20 @@ _LOOK_EVERY_S = 60.0
 
 
 class Crew:
-    """Redis if it is ours, then the API and the workers."""
+    """Redis if it is ours, then the API, what sends webhooks, and the workers."""
 
     def __init__(
-        self, redis: Child | None, api: Child, workers: Sequence[Child], *, drain_s: float
+        self,
+        redis: Child | None,
+        api: Child,
+        webhooks: Child,
+        workers: Sequence[Child],
+        *,
+        drain_s: float,
     ) -> None:
         self.redis = redis
         self.api = api
+        self.webhooks = webhooks
         self.workers = list(workers)
         self._drain_s = drain_s
         self._kept: dict[str, asyncio.Task[None]] = {}
@@ -29,7 +36,7 @@ class Crew:
     @property
     def children(self) -> list[Child]:
         """All of them, in the order in which they start."""
-        return [*([self.redis] if self.redis else []), self.api, *self.workers]
+        return [*([self.redis] if self.redis else []), self.api, self.webhooks, *self.workers]
 
     async def start_redis(self, group: asyncio.TaskGroup) -> None:
         """Start Redis if it is ours; StartRefused when it does not come up at all."""
@@ -39,7 +46,7 @@ class Crew:
 
     async def start_rest(self, group: asyncio.TaskGroup) -> None:
         """Start what needs Redis; StartRefused when the API does not come up at all."""
-        for child in (self.api, *self.workers):
+        for child in (self.api, self.webhooks, *self.workers):
             self._keep(group, child)
         await _came_up(self.api)
 
@@ -47,6 +54,8 @@ class Crew:
         """Take no more requests, let the workers finish, and only then end Redis."""
         await self._end([self.api], self._drain_s, hurried)
         await self._end(self.workers, self._drain_s, hurried)
+        # Last of those that need Redis: what the workers have just finished is told.
+        await self._end([self.webhooks], self._drain_s, hurried)
         # Never killed in a hurry: it has nothing to wait for but its disk.
         await self._end([self.redis] if self.redis else [], 0.0, asyncio.Event())
 

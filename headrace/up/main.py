@@ -13,7 +13,13 @@ from headrace.errors import StartRefused
 from headrace.settings import UpSettings
 from headrace.up.check import check_models
 from headrace.up.child import Child
-from headrace.up.commands import ServedModel, api_command, redis_command, worker_command
+from headrace.up.commands import (
+    ServedModel,
+    api_command,
+    redis_command,
+    webhooks_command,
+    worker_command,
+)
 from headrace.up.crew import Crew
 from headrace.up.figures import Figures, ModelFigures
 from headrace.up.ports import base_url, claimable_port
@@ -58,7 +64,8 @@ def _crew(
         Child(worker_command(settings, model, number)) for number, model in enumerate(models)
     ]
     api = Child(api_command(settings, port, list(models)))
-    return Crew(redis, api, workers, drain_s=settings.drain_s)
+    webhooks = Child(webhooks_command(settings))
+    return Crew(redis, api, webhooks, workers, drain_s=settings.drain_s)
 
 
 class Household:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
@@ -13,9 +14,11 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import TypeVar
 
+import httpx
 import pytest
 
 from headrace import Client, Job
@@ -45,6 +48,8 @@ class Model:
         return [Output(slept=item.seconds) for item in batch]
 """
 T = TypeVar("T")
+
+NAMES = ("redis", "api", "webhooks", "worker echo")
 
 pytestmark = pytest.mark.timeout(120)
 
@@ -152,17 +157,17 @@ def test_the_curl_line_works_as_pasted_and_ctrl_c_ends_all(up: Callable[..., Up]
     done = subprocess.run(["sh", "-c", line], capture_output=True, text=True, check=True)
     assert '"status":"succeeded"' in done.stdout.replace(" ", "")
     assert '{"message":"hello"}' in done.stdout
-    pids = [pid for name in ("redis", "api", "worker echo") for pid in it.pids(name)]
-    assert len(pids) == 3
+    pids = [pid for name in NAMES for pid in it.pids(name)]
+    assert len(pids) == len(NAMES)
     assert it.end(signal.SIGINT) == 0
     assert all(map(gone, pids))
     stopped = [line.split()[1] for line in it.lines if line.endswith("stopped")]
-    assert set(stopped) == {"redis", "api", "worker"}
+    assert set(stopped) == {"redis", "api", "webhooks", "worker"}
 
 
 def test_each_process_that_is_killed_is_healed(up: Callable[..., Up]) -> None:
     it = up(ECHO).ready()
-    for name in ("redis", "api", "worker echo"):
+    for name in NAMES:
         before = it.pids(name)
         os.kill(before[-1], signal.SIGKILL)
         it.line(rf"{name} restarting after killed by SIGKILL")
@@ -170,6 +175,30 @@ def test_each_process_that_is_killed_is_healed(up: Callable[..., Up]) -> None:
         job = it.client.submit("echo", {"message": name})
         assert job.wait(30).output == {"message": name}
     assert it.end(signal.SIGTERM) == 0
+
+
+def test_a_receiver_on_loopback_is_told_although_nothing_was_set(up: Callable[..., Up]) -> None:
+    told: list[dict[str, object]] = []
+
+    class Receiver(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            told.append(json.loads(self.rfile.read(int(self.headers["content-length"]))))
+            self.send_response(204)
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None:
+            """Say nothing."""
+
+    with HTTPServer(("127.0.0.1", 0), Receiver) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        it = up(ECHO).ready()
+        webhook = {"url": f"http://localhost:{server.server_port}/hook", "secret": "x" * 20}
+        body = {"input": {"message": "hi"}, "webhook": webhook}
+        answer = httpx.post(f"http://127.0.0.1:{it.port}/v1/models/echo/jobs", json=body)
+        assert answer.status_code == 202, answer.text
+        it.until(lambda: told, "a webhook", 30)
+        server.shutdown()
+    assert told[0]["type"] == "job.succeeded"
 
 
 def test_queued_jobs_are_there_after_a_restart(up: Callable[..., Up], slow: Path) -> None:

@@ -1,0 +1,86 @@
+"""The cron: RQ's scheduler of what recurs, which has lost retries found again."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+import time
+from typing import Any
+
+from rq.cron import CronJob, CronScheduler
+from rq.exceptions import SchedulerNotFound, StopRequested
+from rq.job import Job
+
+from telemetry import logs
+from webhooks.retries import sweep
+from webhooks.rq_connection import AWAY, DUPLICATE, rq_connection
+from webhooks.rq_parts import JOB_OPTIONS, SWEEP, queue_name, queue_on
+
+#: How often retries that RQ has lost are looked for.
+SWEEP_S = 30
+_FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.5, 10.0
+
+log = logs.get("webhooks.cron")
+
+
+class OncePerTurn(CronJob):
+    """Enqueues itself as JSON (RQ's own would pickle), once a turn however many crons run."""
+
+    namespace = ""
+
+    def enqueue(self, connection: Any) -> Job | None:  # type: ignore[override]
+        """Enqueue it; None where another cron was first."""
+        turn = int(time.time() // (self.interval or 1))
+        try:
+            return queue_on(connection, self.namespace).enqueue_call(
+                self.func_name,
+                job_id=f"{self.func_name.rpartition('.')[2]}-{turn}",
+                unique=True,
+                # Nobody takes it: then the next one is as good.
+                ttl=2 * (self.interval or 1),
+                timeout=JOB_OPTIONS["job_timeout"],
+                result_ttl=JOB_OPTIONS["result_ttl"],
+                failure_ttl=JOB_OPTIONS["failure_ttl"],
+            )
+        except DUPLICATE:
+            return None
+
+
+class Cron(CronScheduler):
+    """RQ's, which ends in order although its entry in Redis is gone."""
+
+    def register_death(self, pipeline: Any = None) -> None:
+        """Take it out of RQ's registry."""
+        with contextlib.suppress(SchedulerNotFound):
+            super().register_death(pipeline)
+
+
+def run_cron(url: str, namespace: str, stop: threading.Event) -> None:
+    """Enqueue what recurs until told to stop, over whatever RQ's Redis does meanwhile."""
+    pause_s = _FIRST_PAUSE_S
+    # RQ leaves its handlers behind, which raise wherever this process is.
+    with contextlib.suppress(StopRequested):
+        while not stop.is_set():
+            began = time.monotonic()
+            connection = rq_connection(url)
+            try:
+                # Returns when it is told to stop.
+                _scheduler(connection, namespace).start()
+                stop.set()
+            except AWAY as error:
+                log.warning("rq_redis_away", error=str(error))
+            finally:
+                connection.close()
+            if time.monotonic() - began > _LONGEST_PAUSE_S:
+                pause_s = _FIRST_PAUSE_S
+            stop.wait(pause_s)
+            pause_s = min(pause_s * 2, _LONGEST_PAUSE_S)
+
+
+def _scheduler(connection: Any, namespace: str) -> Cron:
+    scheduler = Cron(connection, logging_level="WARNING")
+    job = OncePerTurn(queue_name(namespace), func=sweep, interval=SWEEP_S)
+    assert job.func_name == SWEEP
+    job.namespace = namespace
+    scheduler.get_jobs().append(job)
+    return scheduler
