@@ -9,7 +9,16 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from benchmarks.bench import QUICK, Bench, Sizes, opened
-from benchmarks.measures import claim, echo, embed, latency, memory, redis_bytes, submits
+from benchmarks.measures import (
+    claim,
+    echo,
+    embed,
+    latency,
+    memory,
+    redis_bytes,
+    submits,
+    webhooks,
+)
 from benchmarks.report import Row, keep, plain
 
 MEASURES: dict[str, Callable[[Bench], list[Row]]] = {
@@ -20,6 +29,7 @@ MEASURES: dict[str, Callable[[Bench], list[Row]]] = {
     "memory": memory.measure,
     "claim": claim.measure,
     "bytes": redis_bytes.measure,
+    "webhooks": webhooks.measure,
 }
 
 

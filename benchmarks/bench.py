@@ -28,6 +28,7 @@ class Sizes:
     queued: tuple[int, ...] = (1_000, 100_000, 1_000_000)
     tenants: int = 1_000
     bytes_jobs: int = 20_000
+    webhooks: int = 10_000
 
 
 QUICK = Sizes(
@@ -39,6 +40,7 @@ QUICK = Sizes(
     queued=(1_000, 10_000),
     tenants=100,
     bytes_jobs=2_000,
+    webhooks=1_000,
 )
 
 

@@ -148,10 +148,13 @@ class Api:
 
 
 @contextmanager
-def headrace_api(redis_url: str, log: Path, workers: int = 1) -> Iterator[Api]:
+def headrace_api(
+    redis_url: str, log: Path, workers: int = 1, environment: dict[str, str] | None = None
+) -> Iterator[Api]:
     """Start Headrace's API as `headrace api` does; yield once it answers."""
     port = free_port()
     environment = {
+        **(environment or {}),
         "HEADRACE_REDIS_URL": redis_url,
         "HEADRACE_API_HOST": "127.0.0.1",
         "HEADRACE_API_PORT": str(port),

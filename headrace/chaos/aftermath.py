@@ -12,8 +12,12 @@ from jobs.connection import RedisConnections
 from jobs.policy import QueueOptions
 from jobs.snapshot import shard_keys
 
-#: Kinds of keys that stay for a model without jobs: two numbers, a few bells, its living workers.
-_STAY = frozenset({"beats", "bell", "counts", "fence", "format", "stats", "worker"})
+#: Kinds of keys that stay for a model without jobs: two numbers, a few bells, its living workers,
+#: and the log of deliveries, which is kept for a week.
+_STAY = frozenset(
+    {"beats", "bell", "counts", "fence", "format", "stats", "worker"}
+    | {"outbox", "delivery", "called", "told"}
+)
 
 
 def books(redis_url: str, options: QueueOptions) -> list[str]:

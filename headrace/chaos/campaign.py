@@ -20,18 +20,19 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
-import httpx
-
 from headrace.chaos.aftermath import books, erase, leftovers
 from headrace.chaos.client import Client
-from headrace.chaos.crew import RECOVERY_S, Supervisor, Victim, always, end, freeze
+from headrace.chaos.crew import RECOVERY_S, Supervisor, Victim, end, freeze
 from headrace.chaos.faults import ALL, Fault, Menu, Plan, schedule
 from headrace.chaos.judge import judge
 from headrace.chaos.ledger import Ledger
-from headrace.chaos.process import Process, children, free_port, until
+from headrace.chaos.process import until
+from headrace.chaos.receiver import Receiver
 from headrace.chaos.side_log import SideLog
 from headrace.chaos.stack import Api, Stack
+from headrace.chaos.telling import owed, untold, wait_until_told
 from headrace.chaos.traffic import EVERYTHING, MODEL, Mix, Traffic
+from headrace.chaos.units import SenderUnit, WorkerUnit
 from headrace.chaos.verdict import Verdict
 from headrace.errors import StartRefused
 from jobs.policy import QueueOptions
@@ -55,6 +56,8 @@ class Size:
     seed: int = 0
     menu: Menu = field(default_factory=lambda: ALL)
     mix: Mix = EVERYTHING
+    #: a receiver is told of the end of each third job, and answers one call of so many badly
+    receiver_fails: float = 0.05
 
 
 class Campaign:
@@ -65,7 +68,10 @@ class Campaign:
     ) -> None:
         self._size = size
         self._say = say
-        self._stack = Stack(folder, beat_limit_s=f"{BEAT_LIMIT_S:g}")
+        self._stack = Stack(folder, beat_limit_s=f"{BEAT_LIMIT_S:g}", webhook_allow="127.0.0.0/8")
+        self._receiver = Receiver(
+            self._stack.folder / "events.jsonl", seed=size.seed, fails=size.receiver_fails
+        )
         self._ledger = Ledger(self._stack.folder / "ledger.jsonl")
         self._runs = SideLog(self._stack.side_log)
         self._faults: list[Fault] = []
@@ -80,21 +86,28 @@ class Campaign:
         began = time.monotonic()
         size, stack = self._size, self._stack
         self._say(f"seed {size.seed}: {size.jobs} jobs, {size.faults} faults; {stack.folder}")
-        with stack:
+        with stack, self._receiver as receiver:
             apis = [stack.api() for _ in range(APIS)]
-            workers = [_Worker.start(stack, number) for number in range(WORKERS)]
+            workers = [WorkerUnit.start(stack, number) for number in range(WORKERS)]
+            sender = SenderUnit.start(stack)
             self._wait_until_ready(apis[0], workers)
             client = Client(apis, self._ledger)
-            traffic = Traffic(client, size.seed, size.jobs, size.mix, self._allowed)
+            traffic = Traffic(
+                client, size.seed, size.jobs, size.mix, self._allowed, receiver.webhook()
+            )
             processes = {"redis": stack.redis}
             processes |= {f"api-{number}": api.process for number, api in enumerate(apis)}
             processes |= {f"worker-{number}": each.process for number, each in enumerate(workers)}
+            processes |= sender.processes()
             with Supervisor(processes) as supervisor:
-                with self._breaking(self._victims(apis, workers, client), traffic, supervisor):
+                victims = self._victims(apis, workers, client)
+                victims["sender"] = [sender.victim(self._to_tell)]
+                with self._breaking(victims, traffic, supervisor):
                     traffic.run()
                 self._say("everything is submitted and whole; reading what became of it")
                 with contextlib.suppress(TimeoutError):
                     client.read_all(SETTLE_S)
+                wait_until_told(self._ledger, receiver)
                 orphans = self._orphans(client)
             findings = judge(self._ledger, self._runs, self._faults, supervisor.lives)
         self._ledger.close()
@@ -105,13 +118,19 @@ class Campaign:
             findings=findings,
             faults=self._faults,
             planned=size.faults,
+            untold=untold(self._ledger, receiver),
+            webhooks=len(receiver.events),
             orphans=orphans,
             failed_requests=traffic.failed,
             surprises=supervisor.surprises,
             seconds=time.monotonic() - began,
         )
 
-    def _wait_until_ready(self, api: Api, workers: list[_Worker]) -> None:
+    def _to_tell(self) -> int:
+        """How many jobs have a webhook that was not told yet."""
+        return len(owed(self._ledger) - self._receiver.told)
+
+    def _wait_until_ready(self, api: Api, workers: list[WorkerUnit]) -> None:
         def decided() -> bool:
             ended = any(not each.process.running for each in workers)
             return ended or all(each.ready() for each in workers)
@@ -129,7 +148,7 @@ class Campaign:
         return (self._begun + LEAD) * self._size.jobs / max(self._size.faults, 1)
 
     def _victims(
-        self, apis: list[Api], workers: list[_Worker], client: Client
+        self, apis: list[Api], workers: list[WorkerUnit], client: Client
     ) -> dict[str, list[Victim]]:
         redis = self._stack.redis
         return {
@@ -225,47 +244,3 @@ class Campaign:
         found += erase(client)
         found += books(url, options)
         return found + [f"{count} keys of kind {kind}" for kind, count in leftovers(url).items()]
-
-
-@dataclass(frozen=True, slots=True)
-class _Worker:
-    """A worker and where it says whether it is ready."""
-
-    name: str
-    process: Process
-    probes: Api
-
-    @classmethod
-    def start(cls, stack: Stack, number: int) -> _Worker:
-        """Start one with a data folder of its own: one holds one worker of a model."""
-        name, port = f"worker-{number}", free_port()
-        folder = str(stack.folder / name)
-        process = stack.worker(data_dir=folder, worker_name=name, worker_port=str(port))
-        url = f"http://127.0.0.1:{port}"
-        probes = Api(url, process, http=httpx.Client(base_url=url, timeout=2))
-        stack.keep(probes)
-        return cls(name, process, probes)
-
-    def victim(self, runs: SideLog, *, child: bool) -> Victim:
-        """Its engine, or its feeder; both are caught in the middle of a run."""
-        return Victim(
-            self.name,
-            self.process,
-            partial(self._in_a_run, runs),
-            self.ready,
-            child,
-            # A feeder with results that are not its own any more: the fence has to hold now.
-            always if child else partial(self._overtaken, runs),
-            runs.in_a_run,
-        )
-
-    def _overtaken(self, runs: SideLog, since: float) -> bool:
-        return any(runs.overtaken(engine, since) for engine in children(self.process.pid))
-
-    def _in_a_run(self, runs: SideLog) -> int:
-        engines = children(self.process.pid)
-        return next((engine for engine in engines if runs.busy(engine)), 0)
-
-    def ready(self) -> bool:
-        """Whether it says that it is."""
-        return self.probes.status("/healthz") == 200

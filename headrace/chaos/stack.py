@@ -147,6 +147,13 @@ class Stack:
         given = {"CHAOS_LOG": str(self.side_log), **named, **(environment or {})}
         return self.process(f"worker-{model.name}", command, given).start()
 
+    def webhooks(self, part: str = "", **settings: str) -> Process:
+        """Start what tells receivers on loopback, or one part of it."""
+        # Delays of seconds to hours would make any campaign a day long.
+        given = {"webhook_allow": "127.0.0.0/8", "webhook_delay_scale": "0.001", **settings}
+        command = [sys.executable, "-P", "-m", "webhooks", *(["--only", part] if part else [])]
+        return self.process(f"webhooks-{part or 'all'}", command, self._named(given)).start()
+
     def run(self, name: str, *command: str, **settings: str) -> Process:
         """Start any other module of ours, as `python -m`."""
         named = {"HEADRACE_" + key.upper(): value for key, value in settings.items()}

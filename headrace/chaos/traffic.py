@@ -73,9 +73,15 @@ class Order:
     #: seconds; what it means depends on the kind
     delay: float
 
+    @property
+    def tells(self) -> bool:
+        """Whether its end is to be told to a receiver, where there is one."""
+        return self.number % 3 == 0
+
     def about(self, given: dict[str, Any]) -> dict[str, Any]:
         """What the ledger is to know of a job, to judge its outcome."""
-        return {"n": given["n"], "do": given["do"], "kind": self.kind, "may": ENDS[self.kind]}
+        about = {"n": given["n"], "do": given["do"], "kind": self.kind, "may": ENDS[self.kind]}
+        return {**about, "tells": self.tells}
 
 
 def orders(seed: int, jobs: int, mix: Mix) -> Iterator[Order]:
@@ -111,6 +117,8 @@ class Traffic:
     jobs: int
     mix: Mix
     allowed: Callable[[], float]
+    #: What a submit says whose end is to be told.
+    webhook: dict[str, Any] | None = None
     failed: list[str] = field(default_factory=list)
     sent: int = 0
     _done: threading.Event = field(default_factory=threading.Event)
@@ -149,14 +157,18 @@ class Traffic:
     def _plain(self, order: Order, **options: Any) -> dict[str, Any]:
         given = order.inputs[0]
         about = order.about(given)
+        options |= self._told(order)
         return self.client.submit(MODEL, given, order.number, about=about, **options)
+
+    def _told(self, order: Order) -> dict[str, Any]:
+        return {"webhook": self.webhook} if self.webhook and order.tells else {}
 
     def _batch(self, order: Order) -> None:
         answer = self.client.insist(
             "POST",
             f"/v1/models/{MODEL}/jobs/batch",
             {202},
-            json={"inputs": order.inputs},
+            json={"inputs": order.inputs, **self._told(order)},
             headers=self.client.key(order.number),
         )
         ids = [job["id"] for job in answer.json()["jobs"]]
@@ -170,7 +182,7 @@ class Traffic:
             "POST",
             f"/v1/models/{MODEL}/jobs",
             {200, 202},
-            json={"input": given},
+            json={"input": given, **self._told(order)},
             headers=headers,
             answer_s=WAIT_S + 5,
         )

@@ -25,6 +25,10 @@ class Verdict:
     faults: Sequence[Fault]
     #: faults that were planned
     planned: int
+    #: ends that a receiver was to be told of, and was not, or wrongly
+    untold: list[str]
+    #: webhooks that were received
+    webhooks: int
     #: what the audit of the books found, and keys that no job explains
     orphans: list[str]
     #: requests that were answered with what they must not be
@@ -48,6 +52,7 @@ class Verdict:
             "stale_writes_accepted": found.stale_writes,
             "unexplained_reruns": found.unexplained_reruns,
             "strangers": found.strangers,
+            "untold": self.untold,
             "orphans": self.orphans,
             "failed_requests": self.failed_requests,
             "surprises": self.surprises,
@@ -72,6 +77,7 @@ class Verdict:
             "runs": self.findings.runs,
             "reruns": self.findings.reruns,
             "convicted": len(self.findings.convicted),
+            "webhooks": self.webhooks,
             "seconds": round(self.seconds, 1),
         }
 

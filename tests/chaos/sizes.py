@@ -24,6 +24,8 @@ SIZES: dict[str, tuple[int, int]] = {
     "torn_shapes": (1, 1_000),
     "growth_jobs": (20_000, 100_000),
     "redis_kills_jobs": (20_000, 200_000),
+    "webhook_events": (5_000, 50_000),
+    "webhook_kills": (30, 300),
     "simulation_examples": (500, 5_000),
     "simulation_steps": (50, 200),
 }

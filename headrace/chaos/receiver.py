@@ -1,0 +1,126 @@
+"""A receiver of webhooks that keeps its own book of what it was sent, and fails now and then."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import hmac
+import json
+import os
+import random
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+#: Signs what a campaign's jobs are told of; known to its client and its receiver alone.
+SECRET = "a campaign signs with this"
+_LARGEST = 1 << 20
+
+
+class Receiver:
+    """One URL on loopback. A share `fails` of the calls is answered 500, or taken and cut off."""
+
+    def __init__(self, book: Path, *, seed: int = 0, fails: float = 0.0) -> None:
+        self._file = os.open(book, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+        self._dice = random.Random(f"receiver-{seed}")
+        self._fails = fails
+        self._lock = threading.Lock()
+        #: webhook-id -> (type, job or batch, its status) of each event that was taken
+        self.events: dict[str, tuple[str, str, str]] = {}
+        #: jobs whose end was told
+        self.told: set[str] = set()
+        #: what must not be: a wrong signature, one id for two events
+        self.wrong: list[str] = []
+        self.calls = 0
+        self._server = _Server(self)
+        self._thread = threading.Thread(target=self._server.serve_forever, daemon=True)
+
+    @property
+    def url(self) -> str:
+        """Where it listens."""
+        return f"http://127.0.0.1:{self._server.server_address[1]}/hook"
+
+    def webhook(self) -> dict[str, Any]:
+        """What a submit says to have its end told here."""
+        return {"url": self.url, "secret": SECRET}
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._server.shutdown()
+        self._thread.join()
+        self._server.server_close()
+        os.close(self._file)
+
+    def take(self, headers: dict[str, str], body: bytes) -> str:
+        """Write down what came; say what to do: answer `ok`, answer `error`, or `cut`."""
+        with self._lock:
+            self.calls += 1
+            fate = self._dice.random()
+            if fate < self._fails / 2:
+                return "error"
+            identifier = headers.get("webhook-id", "")
+            if not _signed(headers, body):
+                self.wrong.append(f"{identifier}: its signature is wrong")
+            event = json.loads(body)
+            data = event["data"]
+            what = (event["type"], data["id"], data.get("status", ""))
+            if self.events.setdefault(identifier, what) != what:
+                self.wrong.append(f"{identifier}: {what} and {self.events[identifier]}")
+            self.told.add(data["id"])
+            line = json.dumps({"id": identifier, "type": what[0], "of": what[1]})
+            os.write(self._file, line.encode() + b"\n")
+            # It was taken; the sender cannot know.
+            return "cut" if fate < self._fails else "ok"
+
+
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+    request_queue_size = 256
+
+    def __init__(self, receiver: Receiver) -> None:
+        super().__init__(("127.0.0.1", 0), _Handler)
+        self.receiver = receiver
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """A sender that was killed in the middle of a call is no error of ours."""
+
+
+class _Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    server: _Server
+    # Unbuffered, headers and body would be two packets, and the second would wait for an ack.
+    wbufsize = -1
+
+    def do_POST(self) -> None:
+        length = min(int(self.headers.get("content-length", 0)), _LARGEST)
+        body = self.rfile.read(length)
+        if len(body) < length:
+            return
+        named = {name.lower(): value for name, value in self.headers.items()}
+        verdict = self.server.receiver.take(named, body)
+        if verdict == "cut":
+            self.close_connection = True
+            return
+        self.send_response(200 if verdict == "ok" else 500)
+        self.send_header("content-length", "0")
+        self.end_headers()
+
+    def log_message(self, format: str, *args: Any) -> None:
+        """Say nothing."""
+
+
+def _signed(headers: dict[str, str], body: bytes) -> bool:
+    text = f"{headers.get('webhook-id')}.{headers.get('webhook-timestamp')}.".encode() + body
+    digest = hmac.new(SECRET.encode(), text, hashlib.sha256).digest()
+    wanted = "v1," + base64.b64encode(digest).decode()
+    return wanted in headers.get("webhook-signature", "").split(" ")
