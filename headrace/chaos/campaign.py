@@ -24,6 +24,7 @@ from headrace.chaos.aftermath import books, erase, leftovers
 from headrace.chaos.client import Client
 from headrace.chaos.crew import RECOVERY_S, Supervisor, Victim, end, freeze
 from headrace.chaos.faults import ALL, Fault, Menu, Plan, schedule
+from headrace.chaos.history import history
 from headrace.chaos.judge import judge
 from headrace.chaos.ledger import Ledger
 from headrace.chaos.process import until
@@ -80,6 +81,7 @@ class Campaign:
         #: nothing is struck or held back any more: something failed
         self._over = False
         self._lock = threading.Lock()
+        self._history: list[str] = []
 
     def run(self) -> Verdict:
         """Start everything, break it again and again, and say whether the promise held."""
@@ -121,6 +123,7 @@ class Campaign:
             untold=untold(self._ledger, receiver),
             webhooks=len(receiver.events),
             orphans=orphans,
+            history=self._history,
             failed_requests=traffic.failed,
             surprises=supervisor.surprises,
             seconds=time.monotonic() - began,
@@ -241,6 +244,8 @@ class Campaign:
         url = self._stack.redis_url
         options = QueueOptions(beat_limit_s=BEAT_LIMIT_S)
         found = books(url, options)
+        # Before anything is erased.
+        self._history = history(self._stack.folder, found)
         found += erase(client)
         found += books(url, options)
         return found + [f"{count} keys of kind {kind}" for kind, count in leftovers(url).items()]

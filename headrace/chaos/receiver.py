@@ -9,6 +9,8 @@ import json
 import os
 import random
 import threading
+import time
+from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from types import TracebackType
@@ -18,15 +20,33 @@ from typing import Any, Self
 SECRET = "a campaign signs with this"
 _LARGEST = 1 << 20
 
+Verify = Callable[[dict[str, str], bytes], bool]
+
 
 class Receiver:
-    """One URL on loopback. A share `fails` of the calls is answered 500, or taken and cut off."""
+    """One URL on loopback. A share `fails` of the calls is answered 503, or taken and cut off.
 
-    def __init__(self, book: Path, *, seed: int = 0, fails: float = 0.0) -> None:
+    `verified` says whether headers and raw body are what they must be; until `opens_at` (Unix
+    time) every call is answered 503.
+    """
+
+    def __init__(
+        self,
+        book: Path,
+        *,
+        seed: int = 0,
+        fails: float = 0.0,
+        opens_at: float = 0.0,
+        verified: Verify | None = None,
+    ) -> None:
+        self._verified = verified or signed
+        self._opens_at = opens_at
         self._file = os.open(book, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
         self._dice = random.Random(f"receiver-{seed}")
         self._fails = fails
         self._lock = threading.Lock()
+        #: webhook-id -> when it was taken (Unix time)
+        self.came: dict[str, float] = {}
         #: webhook-id -> (type, job or batch, its status) of each event that was taken
         self.events: dict[str, tuple[str, str, str]] = {}
         #: jobs whose end was told
@@ -66,14 +86,15 @@ class Receiver:
         with self._lock:
             self.calls += 1
             fate = self._dice.random()
-            if fate < self._fails / 2:
+            if fate < self._fails / 2 or time.time() < self._opens_at:
                 return "error"
             identifier = headers.get("webhook-id", "")
-            if not _signed(headers, body):
+            if not self._verified(headers, body):
                 self.wrong.append(f"{identifier}: its signature is wrong")
             event = json.loads(body)
             data = event["data"]
             what = (event["type"], data["id"], data.get("status", ""))
+            self.came.setdefault(identifier, time.time())
             if self.events.setdefault(identifier, what) != what:
                 self.wrong.append(f"{identifier}: {what} and {self.events[identifier]}")
             self.told.add(data["id"])
@@ -111,7 +132,7 @@ class _Handler(BaseHTTPRequestHandler):
         if verdict == "cut":
             self.close_connection = True
             return
-        self.send_response(200 if verdict == "ok" else 500)
+        self.send_response(200 if verdict == "ok" else 503)
         self.send_header("content-length", "0")
         self.end_headers()
 
@@ -119,7 +140,8 @@ class _Handler(BaseHTTPRequestHandler):
         """Say nothing."""
 
 
-def _signed(headers: dict[str, str], body: bytes) -> bool:
+def signed(headers: dict[str, str], body: bytes) -> bool:
+    """Whether it is signed with the campaign's secret."""
     text = f"{headers.get('webhook-id')}.{headers.get('webhook-timestamp')}.".encode() + body
     digest = hmac.new(SECRET.encode(), text, hashlib.sha256).digest()
     wanted = "v1," + base64.b64encode(digest).decode()

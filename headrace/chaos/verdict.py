@@ -31,6 +31,8 @@ class Verdict:
     webhooks: int
     #: what the audit of the books found, and keys that no job explains
     orphans: list[str]
+    #: what Redis's log says of those
+    history: list[str]
     #: requests that were answered with what they must not be
     failed_requests: list[str]
     #: processes that ended although nobody had killed them
@@ -89,5 +91,6 @@ class Verdict:
             **self.counts(),
             "found": {name: list(found) for name, found in self.wrongs().items() if found},
             "convictions": self.findings.convicted,
+            "history": self.history,
             "misses": [asdict(fault.plan) for fault in self.faults if not fault.hit],
         }

@@ -26,6 +26,8 @@ SIZES: dict[str, tuple[int, int]] = {
     "redis_kills_jobs": (20_000, 200_000),
     "webhook_events": (5_000, 50_000),
     "webhook_kills": (30, 300),
+    "webhook_healthy": (10_000, 100_000),
+    "webhook_dead_day": (200, 2_000),
     "simulation_examples": (500, 5_000),
     "simulation_steps": (50, 200),
 }
