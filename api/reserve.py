@@ -106,13 +106,21 @@ def _of_disk(disk: Disk, promised: int) -> Iterator[Left]:
 
 
 def worth_rewriting(room: Room) -> bool:
-    """Whether a rewrite of the log would free much of what is short, and can be done at all.
+    """Whether a rewrite of the log would mend it or free much of what is short, and can be done.
 
     One that does not fit on the disk fills it, and a Redis that cannot write its log ends.
     """
-    if room.disk is None or room.rewriting:
-        return False
     live = min(room.live, room.log)
-    if room.log < _MOSTLY_GARBAGE * live + _SLACK or room.disk.free < 1.1 * live + _SLACK:
+    if room.rewriting or not _fits(live, room.disk):
+        return False
+    # A Redis that was killed may have kept half a transaction at the end of what it loaded
+    # (headrace/log_tail.py): on its next start that would be taken for whole.
+    if room.loaded:
+        return True
+    if room.disk is None or room.log < _MOSTLY_GARBAGE * live + _SLACK:
         return False
     return room.log - live > room.disk.free / 2
+
+
+def _fits(live: int, disk: Disk | None) -> bool:
+    return disk is None or disk.free >= 1.1 * live + _SLACK

@@ -41,6 +41,8 @@ class Room:
     rewriting: bool
     #: None where it is another machine's: Redis tells nobody how full its disk is.
     disk: Disk | None
+    #: It has not rewritten its log since it was started: what it loaded is still there.
+    loaded: bool = False
     #: Redis could not write its log: of a disk that cannot be seen, the first that is heard.
     write_failed: bool
 
@@ -169,6 +171,7 @@ def _room(info: dict[str, Any], folder: Path | None) -> Room:
         rewriting=bool(info.get("aof_rewrite_in_progress") or info.get("aof_rewrite_scheduled")),
         disk=None if folder is None or not info.get("aof_enabled") else _disk(folder),
         write_failed=info.get("aof_last_write_status", "ok") != "ok",
+        loaded=bool(info.get("aof_enabled")) and info.get("aof_rewrites") == 0,
     )
 
 

@@ -14,6 +14,7 @@ import pytest
 import redis
 
 from headrace.embedded_redis import find_server
+from headrace.log_tail import cut_torn_transaction
 
 
 @dataclass
@@ -26,6 +27,7 @@ class RedisServer:
 
     def start(self) -> None:
         """Start it (again) and wait until it answers."""
+        cut_torn_transaction(Path(self.command[self.command.index("--dir") + 1]))
         self.process = subprocess.Popen(self.command, stdout=subprocess.DEVNULL)
         deadline = time.monotonic() + 10
         while True:

@@ -63,6 +63,8 @@ class Process:
     def __init__(
         self, command: Sequence[str], log: Path, environment: Mapping[str, str] | None = None
     ) -> None:
+        #: Done before each start.
+        self.before: Callable[[], object] = lambda: None
         self._command = list(command)
         self._environment = dict(environment or {})
         self.log = log
@@ -70,6 +72,7 @@ class Process:
 
     def start(self) -> Self:
         """Start it, or start it again."""
+        self.before()
         ours = {key: value for key, value in os.environ.items() if not key.startswith("HEADRACE_")}
         with self.log.open("ab") as output:
             self._running = subprocess.Popen(

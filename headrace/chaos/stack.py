@@ -9,6 +9,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -16,6 +17,7 @@ from typing import Self
 from headrace.chaos.api import FINAL, Api
 from headrace.chaos.process import Process, alive, children, free_port, tree, until
 from headrace.embedded_redis import find_server
+from headrace.log_tail import cut_torn_transaction
 
 __all__ = [
     "CHAOS_MODEL",
@@ -62,6 +64,7 @@ class Stack:
         self._clients: list[Api] = []
         self._guard: subprocess.Popen[bytes] | None = None
         self.redis = self.process("redis", [*self._redis_command(), *redis_args])
+        self.redis.before = partial(cut_torn_transaction, self.folder)
 
     def __enter__(self) -> Self:
         # A session of its own: what ends our group must not end the one that cleans up after it.

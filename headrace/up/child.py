@@ -46,6 +46,8 @@ class Command:
     inherit: tuple[int, ...] = ()
     #: Done before each start and each minute; returns what is to be told of it.
     prepare: Callable[[], str] | None = None
+    #: Done before each start, and never while it runs.
+    before: Callable[[], object] | None = None
 
 
 @dataclass(slots=True)
@@ -120,6 +122,8 @@ class Child:
         bound(self.command.log)
         self._log_start = self.command.log.stat().st_size if self.command.log.exists() else 0
         try:
+            if self.command.before is not None:
+                self.command.before()
             process = await _spawn(self.command)
         except OSError as error:
             return f"does not start: {error.strerror}"

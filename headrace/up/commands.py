@@ -12,6 +12,7 @@ from pathlib import Path
 
 from headrace.data_folder import DataFolder
 from headrace.embedded_redis import RedisServer
+from headrace.log_tail import cut_torn_transaction
 from headrace.memory import memory_bytes
 from headrace.ping import answers
 from headrace.settings import UpSettings
@@ -63,6 +64,7 @@ def redis_command(
         # Held by the server too: its data are not opened twice although this process dies.
         inherit=(lock,),
         prepare=functools.partial(_make_room, Ballast(folder.ballast)),
+        before=functools.partial(cut_torn_transaction, folder.redis),
     )
 
 
