@@ -17,6 +17,7 @@ class UpSettings(HeadraceSettings):
     """What `headrace up` itself looks at; its processes inherit the rest of the environment."""
 
     redis_url: str | None = None
+    rq_redis_url: str | None = None
     namespace: str = "hr"
     durability: Literal["always", "everysec", "replicated"] = "always"
     data_dir: Path = Path(".headrace")

@@ -71,7 +71,7 @@ SETTINGS: dict[str, Setting] = {
     "MAX_RESULT_BYTES": Setting(256 * 1024, _WORKER, "Largest output of a job."),
     "CANCEL_GRACE_S": Setting(10, _WORKER, "Time a canceled batch gets before the engine ends."),
     "RQ_REDIS_URL": Setting(
-        None, _WEBHOOKS, "The Redis of RQ, which times retries; by default REDIS_URL."
+        None, ("webhooks", "up"), "The Redis of RQ, which times retries; by default REDIS_URL."
     ),
     "WEBHOOK_SECRET": Setting(None, _TOLD, "Signs webhooks of tenants without a secret."),
     "WEBHOOK_ALLOW": Setting(

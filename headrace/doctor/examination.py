@@ -9,6 +9,7 @@ from headrace.doctor.check import Check, DoctorSettings, Patient, error
 from headrace.doctor.front import front
 from headrace.doctor.models import models
 from headrace.doctor.server import accepts, clocks, room, servers, settings
+from headrace.doctor.webhooks import webhooks
 from headrace.doctor.workers import workers
 from jobs.connection import RedisConnections
 from jobs.errors import HeadraceError
@@ -22,6 +23,7 @@ _CHECKS: dict[str, Callable[[Patient], Awaitable[list[Check]]]] = {
     "clock": clocks,
     "workers": workers,
     "models": models,
+    "webhooks": webhooks,
     "books": books,
 }
 

@@ -166,3 +166,11 @@ def skew(between: str, seconds: float) -> Check:
     if abs(seconds) > CLOCKS_WRONG_S:
         return error("clock", says, advice)
     return warning("clock", says, advice) if abs(seconds) > CLOCKS_APART_S else ok("clock", says)
+
+
+async def redis_time_s(patient: Patient, shard: int) -> float:
+    """Return the time of the Redis that a shard is on, in Unix seconds."""
+    [node] = await patient.connections.by_node([shard])
+    with translated():
+        seconds, microseconds = await node.client.time()
+    return float(seconds) + microseconds / 1e6

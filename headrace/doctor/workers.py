@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import cast
 
 from headrace.doctor.check import Check, Patient, error, ok, warning
-from headrace.doctor.server import CLOCKS_APART_S, skew
+from headrace.doctor.server import CLOCKS_APART_S, redis_time_s, skew
 from jobs import keys
 from jobs.connection import translated
 from jobs.shards import SHARDS
@@ -81,7 +81,7 @@ async def _lives(patient: Patient) -> list[Life]:
             beats = await client.zrange(f"{prefix}beats", 0, -1, withscores=True)
             if not beats:
                 continue
-            now = await _now(patient, shard)
+            now = await redis_time_s(patient, shard)
             for raw, beat_at in cast(Iterable[tuple[bytes, float]], beats):
                 life = lives.setdefault(raw.decode(), Life(raw.decode()))
                 record = await client.hgetall(f"{prefix}worker:{life.id}")
@@ -98,9 +98,3 @@ def _add(life: Life, record: Mapping[bytes, bytes], beat_s: float, now_s: float)
         life.silent_s = max(life.silent_s, now_s - beat_s)
     if "clock" in life.record:
         life.ahead_s = float(life.record["clock"]) - beat_s
-
-
-async def _now(patient: Patient, shard: int) -> float:
-    [node] = await patient.connections.by_node([shard])
-    seconds, microseconds = await node.client.time()
-    return float(seconds) + microseconds / 1e6

@@ -33,6 +33,7 @@ HURRIED = 130
 
 def run(settings: UpSettings, models: Sequence[ServedModel]) -> int:
     """Hold the data folder and run everything until a signal; return the exit code."""
+    _refuse_cluster_for_rq(settings)
     with FolderLock(settings.folder) as lock:
         port = claimable_port(settings.api_host, settings.api_port)
         server = None if settings.redis_url else find_server(settings.folder.written_by())
@@ -41,6 +42,16 @@ def run(settings: UpSettings, models: Sequence[ServedModel]) -> int:
         stamp = (lambda: settings.folder.stamp(server)) if server else None
         household = Household(crew, models, url=url, logs=settings.folder.logs)
         return asyncio.run(household.live(screen(), stamp))
+
+
+def _refuse_cluster_for_rq(settings: UpSettings) -> None:
+    name = "HEADRACE_REDIS_URL" if settings.rq_redis_url is None else "HEADRACE_RQ_REDIS_URL"
+    url = settings.rq_redis_url or settings.queue_url
+    if url.partition("://")[0].endswith("+cluster"):
+        raise StartRefused(
+            f"{name} is a Cluster, which RQ, which times the retries of webhooks, cannot use: set "
+            "HEADRACE_RQ_REDIS_URL to a redis://, rediss://, unix:// or redis+sentinel:// address"
+        )
 
 
 def _crew(

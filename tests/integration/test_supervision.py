@@ -203,13 +203,14 @@ def crew_of(launch: Launch, tmp_path: Path, *, worker_pause: str = "0.2") -> Cre
         return launch(STOPPER, notes, pause, name, str(tmp_path / f"up-{name}"), name=name)
 
     workers = [member("worker", worker_pause)]
-    return Crew(member("redis", "0"), member("api", "0.1"), workers, drain_s=5)
+    api, webhooks = member("api", "0.1"), member("webhooks", "0.1")
+    return Crew(member("redis", "0"), api, webhooks, workers, drain_s=5)
 
 
 async def started(crew: Crew, group: asyncio.TaskGroup, tmp_path: Path) -> None:
     await crew.start_redis(group)
     await crew.start_rest(group)
-    for name in ("redis", "api", "worker"):
+    for name in ("redis", "api", "webhooks", "worker"):
         await until((tmp_path / f"up-{name}").exists)
 
 
@@ -218,7 +219,7 @@ async def test_the_api_stops_first_and_redis_last(launch: Launch, tmp_path: Path
     async with asyncio.TaskGroup() as group:
         await started(crew, group, tmp_path)
         await crew.stop(asyncio.Event())
-    assert (tmp_path / "notes").read_text().split() == ["api", "worker", "redis"]
+    assert (tmp_path / "notes").read_text().split() == ["api", "worker", "webhooks", "redis"]
     assert all(child.state is State.STOPPED for child in crew.children)
 
 
@@ -235,7 +236,9 @@ async def test_in_a_hurry_the_workers_are_killed_but_redis_ends_by_itself(
         hurried.set()
         await asyncio.wait_for(stopping, 5)
     assert crew.workers[0].ended == "killed by SIGKILL"
-    assert (tmp_path / "notes").read_text().split() == ["api", "redis"]
+    # What sends webhooks has nothing to wait for, and may be quicker than the signal.
+    told = (tmp_path / "notes").read_text().split()
+    assert [name for name in told if name != "webhooks"] == ["api", "redis"]
 
 
 async def test_a_worker_that_does_not_drain_in_time_is_killed(
@@ -252,7 +255,8 @@ async def test_a_worker_that_does_not_drain_in_time_is_killed(
 
 async def test_an_api_that_never_comes_up_refuses_the_start(launch: Launch) -> None:
     api = launch("raise SystemExit('no key and not on loopback')", name="api", ready=never)
-    crew = Crew(None, api, [], drain_s=0)
+    webhooks = launch("import signal; signal.pause()", name="webhooks")
+    crew = Crew(None, api, webhooks, [], drain_s=0)
     async with asyncio.TaskGroup() as group:
         with pytest.raises(StartRefused, match="api does not start: exit 1: no key and not"):
             await crew.start_rest(group)

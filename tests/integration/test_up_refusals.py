@@ -87,6 +87,16 @@ def test_replicated_without_a_replica(data: Path, monkeypatch: pytest.MonkeyPatc
     assert "has no replica" in refused(ECHO)
 
 
+@pytest.mark.parametrize("rq", [None, "redis+cluster://127.0.0.1:2"])
+def test_a_cluster_for_rq(data: Path, monkeypatch: pytest.MonkeyPatch, rq: str | None) -> None:
+    monkeypatch.setenv("HEADRACE_REDIS_URL", "rediss+cluster://127.0.0.1:1")
+    if rq is not None:
+        monkeypatch.setenv("HEADRACE_RQ_REDIS_URL", rq)
+    said = refused(ECHO)
+    assert f"HEADRACE_{'' if rq is None else 'RQ_'}REDIS_URL is a Cluster" in said
+    assert "set HEADRACE_RQ_REDIS_URL to a redis://" in said
+
+
 def test_an_api_that_refuses_its_address(data: Path) -> None:
     said = refused(ECHO, "--host", "0.0.0.0")
     assert "api does not start" in said
