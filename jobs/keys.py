@@ -63,8 +63,8 @@ Each with its type, what it holds, who writes it, and how long it lives:
   Written by told, lease, post. One leaves after 7 days, or when sent again.
 - `endpoint:<endpoint>` (hash): tenant, URL, since when it fails, why it is disabled; only of those
   that fail. Written by told. Lives until an answer, or 30 days after the last failure.
-- `failing` (zset): those endpoints, by the time (ms) of the first failure. Written by told. One
-  leaves as its record.
+- `failing` (zset): those endpoints, by the time (ms) of the last failure. Written by told. One
+  leaves with its record, at the next failure of any.
 - `fence` (string): a counter that makes tokens unique. Written by claim. Lives for ever, one
   number.
 

@@ -12,7 +12,10 @@ from importlib import resources
 #: Writes nothing new while memory is full; all others must work then, or nothing could ever end.
 _NEEDS_MEMORY = {"submit"}
 #: Also what a receiver is told of, and the id that it is told under.
-_TOLD = {"submit", "read", "settle", "cancel", "delete", "untold", "post", "calls", "replay"}
+_TOLD = {
+    *("submit", "read", "settle", "cancel", "delete"),
+    *("untold", "post", "lease", "calls", "replay"),
+}
 #: File that some scripts share -> those scripts.
 _SHARED = {
     "burial": {"adopt", "register", "leave", "hand_back"},

@@ -24,6 +24,8 @@ _LEAST, _MOST = 24, 64
 #: Characters of a secret that is any other text.
 _LEAST_TEXT, _MOST_TEXT = 16, 256
 _LONGEST_OVERLAP_S = 30 * 86400
+#: Secrets that may sign beside the newest: each adds a signature to every call.
+_MOST_EARLIER = 4
 
 
 class BadSecret(HeadraceError):
@@ -32,13 +34,24 @@ class BadSecret(HeadraceError):
     code = "malformed_request"
 
 
+class _Earlier(msgspec.Struct, frozen=True, kw_only=True):
+    """A secret that another one has taken over from, and until when it signs (Unix ms)."""
+
+    secret: str
+    until: int
+
+
 class _Stored(msgspec.Struct, frozen=True, kw_only=True):
     """A tenant's secrets as they are kept (JSON); times are Unix milliseconds."""
 
     secret: str
     created_at: int
-    previous: str | None = None
-    previous_until: int | None = None
+    #: The newest first. Several where it was rotated again: also by one whose answer was lost.
+    earlier: tuple[_Earlier, ...] = ()
+
+    def live(self, now: int) -> tuple[_Earlier, ...]:
+        """Return those that sign on."""
+        return tuple(each for each in self.earlier if each.until > now)
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,19 +84,19 @@ class WebhookSecrets:
         return secret
 
     async def rotate(self, tenant: str, overlap_s: float = 86400) -> str:
-        """Make a new secret and return it, once; the one before signs beside it for so long."""
+        """Make a new secret and return it, once; the one before signs beside it for so long, and
+        those before that as long as they were to. With an overlap of 0 it signs alone.
+        """
         if not 0 <= overlap_s <= _LONGEST_OVERLAP_S:
             raise BadSecret(f"The overlap must be 0 to {_LONGEST_OVERLAP_S} seconds.")
         old = await self._stored(tenant)
         if old is None:
             raise BadSecret(f"The tenant {tenant!r} has no secret yet; create one.")
         now = _now()
-        fresh = _Stored(
-            secret=new_secret(),
-            created_at=now,
-            previous=old.secret,
-            previous_until=now + int(overlap_s * 1000),
-        )
+        before = _Earlier(secret=old.secret, until=now + int(overlap_s * 1000))
+        # None at all is for one that leaked: whoever has it may have those before it as well.
+        earlier = (before, *old.live(now))[:_MOST_EARLIER] if overlap_s else ()
+        fresh = _Stored(secret=new_secret(), created_at=now, earlier=earlier)
         with translated():
             await self._connections.client.hset(self._key, tenant, msgspec.json.encode(fresh))
         return fresh.secret
@@ -95,8 +108,7 @@ class WebhookSecrets:
         now, known = _now(), []
         for tenant, text in sorted(found.items()):
             stored = msgspec.json.decode(text, type=_Stored)
-            until = stored.previous_until
-            live = until if until is not None and until > now else None
+            live = max((each.until for each in stored.live(now)), default=None)
             known.append(SecretStatus(tenant.decode(), stored.created_at, live))
         return known
 
@@ -105,10 +117,7 @@ class WebhookSecrets:
         stored = await self._stored(tenant)
         if stored is None:
             return []
-        until = stored.previous_until
-        if stored.previous is not None and until is not None and until > _now():
-            return [stored.secret, stored.previous]
-        return [stored.secret]
+        return [stored.secret, *(each.secret for each in stored.live(_now()))]
 
     async def remove(self, tenant: str) -> bool:
         """Forget a tenant's secrets; False if there were none."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
@@ -11,6 +12,9 @@ MOST_AT_ONCE, MOST_WHILE_FAILING = 8, 2
 #: Failures in a row after which an endpoint is left alone, and for how long at first and at most.
 OPEN_AFTER = 10
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 30.0, 600.0
+#: Endpoints remembered: each look at a shard names them all. Who has a path for each job and does
+#: not answer would fill it for an hour.
+MOST_REMEMBERED = 4096
 #: An endpoint of which nothing was heard for so long is forgotten.
 _IDLE_S = 3600.0
 _TIDY_EVERY_S = 60.0
@@ -32,7 +36,8 @@ class Breaker:
         self._clock = clock
         #: A factor of its pauses: where delays between tries are shorter, they are as well.
         self._scale = min(1.0, scale)
-        self._troubles: dict[str, _Trouble] = {}
+        #: The one that failed last is the last.
+        self._troubles: OrderedDict[str, _Trouble] = OrderedDict()
         self._tidy_at = clock() + _TIDY_EVERY_S
 
     def __iter__(self) -> Iterator[str]:
@@ -64,6 +69,9 @@ class Breaker:
         now = self._clock()
         self._tidy(now)
         trouble = self._troubles.setdefault(endpoint, _Trouble())
+        self._troubles.move_to_end(endpoint)
+        if len(self._troubles) > MOST_REMEMBERED:
+            self._troubles.popitem(last=False)
         trouble.heard_at = now
         trouble.failures += 1
         # Tries that were under way when it was opened say nothing new.

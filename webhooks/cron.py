@@ -14,7 +14,7 @@ from rq.job import Job
 from telemetry import logs
 from webhooks.retries import sweep
 from webhooks.rq_connection import AWAY, DUPLICATE, rq_connection
-from webhooks.rq_parts import JOB_OPTIONS, SWEEP, queue_name, queue_on
+from webhooks.rq_parts import JOB_OPTIONS, SWEEP, job_id, queue_name, queue_on
 
 #: How often retries that RQ has lost are looked for.
 SWEEP_S = 30
@@ -34,7 +34,7 @@ class OncePerTurn(CronJob):
         try:
             return queue_on(connection, self.namespace).enqueue_call(
                 self.func_name,
-                job_id=f"{self.func_name.rpartition('.')[2]}-{turn}",
+                job_id=job_id(queue_name(self.namespace), f"sweep-{turn}"),
                 unique=True,
                 # Nobody takes it: then the next one is as good.
                 ttl=2 * (self.interval or 1),

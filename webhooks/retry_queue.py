@@ -12,7 +12,7 @@ from typing import Any, Protocol, Self
 
 from telemetry import logs
 from webhooks.rq_connection import AWAY
-from webhooks.rq_parts import JOB_OPTIONS, RELEASE, AllowedQueue
+from webhooks.rq_parts import JOB_OPTIONS, RELEASE, AllowedQueue, job_id
 
 log = logs.get("webhooks.retry_queue")
 
@@ -97,7 +97,7 @@ class RetryQueue:
                     RELEASE,
                     args=(shard,),
                     # The same id twice is one entry of the schedule.
-                    job_id=f"release-{shard}-{slot}",
+                    job_id=job_id(self._queue.name, f"release-{shard}-{slot}"),
                     description=f"release {shard}",
                     pipeline=pipeline,
                     **options,

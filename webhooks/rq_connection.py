@@ -25,7 +25,11 @@ def rq_connection(url: str) -> redis.Redis:
     try:
         target = target_of(url, TIMEOUT_S)
     except WrongRedis as error:
-        detail = error.detail.replace("HEADRACE_REDIS_URL", "HEADRACE_RQ_REDIS_URL")
+        # Unset, it is the queue's, whose own process refuses it under its own name.
+        detail = error.detail.replace(
+            "HEADRACE_REDIS_URL",
+            "HEADRACE_RQ_REDIS_URL, or HEADRACE_REDIS_URL while that is unset,",
+        )
         raise WrongRedis(detail) from error
     if target.kind == "cluster":
         raise WrongRedis(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable
 from typing import Any
 
@@ -63,6 +64,14 @@ class AllowedQueue(Queue):
 def queue_name(namespace: str) -> str:
     """Return the name of our queue: two installations on one Redis have two."""
     return f"{namespace}-headrace-webhooks"
+
+
+def job_id(queue: str, name: str) -> str:
+    """Return the id of a job on our queue: ids are RQ's for its whole Redis, whatever the queue.
+
+    RQ takes letters, digits, `_` and `-` alone, and a namespace may have a dot.
+    """
+    return f"{name}-{hashlib.blake2b(queue.encode(), digest_size=6).hexdigest()}"
 
 
 def queue_on(connection: Any, namespace: str) -> AllowedQueue:

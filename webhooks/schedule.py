@@ -48,7 +48,8 @@ def retry_after_s(status: int, value: str | None, now: float) -> float | None:
     else:
         try:
             date = parsedate_to_datetime(text)
-        except ValueError:
+        except (ValueError, OverflowError):
+            # A year or an hour of more digits than any time has overflows.
             return None
         asked = (date if date.tzinfo else date.replace(tzinfo=UTC)).timestamp() - now
     return min(max(0.0, asked), LONGEST_RETRY_AFTER_S)

@@ -24,6 +24,7 @@ LOOK_S, EVERYWHERE_S = 1.0, 30.0
 _SHARDS_S = 5.0
 #: RQ and its cron make retries due. Where neither does, they are late by this, and not lost.
 RETRY_GRACE_S = 60.0
+_MOST_RELEASED = 1000
 #: Of a lease, what must be left beyond a try's own time before it begins.
 MARGIN_S = 5.0
 _PAUSE_S = 1.0
@@ -133,7 +134,11 @@ class Sender:
             for shard in range(SHARDS):
                 with contextlib.suppress(*TRANSIENT):
                     if await self._outbox.overdue(shard, RETRY_GRACE_S):
-                        released = await self._outbox.release(shard)
+                        released = 0
+                        while (some := await self._outbox.release(shard, _MOST_RELEASED)) > 0:
+                            released += some
+                            if some < _MOST_RELEASED:
+                                break
                         log.warning("retries_were_overdue", shard=shard, released=released)
                     if shard not in self._wakes and await self._outbox.pending(shard):
                         self._attend_to(shard, group)
@@ -192,7 +197,7 @@ class Sender:
     async def _attempt(self, held: Held) -> float | None:
         delivery = held.delivery
         seen = await self._trier.attempt(delivery)
-        result = told(delivery, seen, self._schedule, int(time.time() * 1000))
+        result = told(delivery, seen, self._schedule, self._visits.now(held.shard))
         self._results.add(held.shard, result)
         self._tell(result)
         if seen.verdict is Verdict.DELIVERED:

@@ -21,7 +21,7 @@ from telemetry import logs
 from telemetry.exposition import Exposition
 from telemetry.probes import Probe, ProbeServer
 from telemetry.webhook_figures import PendingCollector
-from webhooks.breaker import MOST_AT_ONCE, Breaker
+from webhooks.breaker import Breaker
 from webhooks.hand import MOST_UNDER_WAY
 from webhooks.results import Results
 from webhooks.retry_queue import RetryQueue
@@ -71,7 +71,9 @@ async def _assemble(
     exposition: Exposition,
     stack: AsyncExitStack,
 ) -> Sender:
-    limits = Limits(MOST_UNDER_WAY, MOST_AT_ONCE, _KEEP_ALIVE_S)
+    # The hand keeps endpoints apart. A limit by host here would let tries wait for each other in
+    # their own time: of many paths or tenants at one host, those behind would fail untried.
+    limits = Limits(MOST_UNDER_WAY, MOST_UNDER_WAY, _KEEP_ALIVE_S)
     client = await stack.enter_async_context(EgressClient(settings.policy(), limits=limits))
     rq = rq_connection(settings.rq_url)
     stack.callback(rq.close)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import Counter
 from collections.abc import Iterable
 
@@ -17,6 +18,8 @@ from webhooks.results import Results
 LEASE_S = 60.0
 #: Events and deliveries read at once: bodies of up to some 20 KiB each.
 _EVENTS, _LEASED = 256, 256
+#: Of so many reads of events in one look nothing is sent: behind a backlog leases would run out.
+_PAGES = 8
 #: Where so few of an endpoint wait, more are fetched.
 _LOW = 16
 
@@ -29,6 +32,8 @@ class Visits:
         self._hand = hand
         self._breaker = breaker
         self._results = results
+        #: Shard -> its clock less the loop's, in milliseconds.
+        self._ahead: dict[int, float] = {}
         self._more: dict[str, set[int]] = {}
         #: Shards with more than this hand could take.
         self._full: set[int] = set()
@@ -38,8 +43,18 @@ class Visits:
 
         Raises QueueUnavailable and what else Redis may be asked again after.
         """
-        await self._draw(shard)
-        return await self._lease(shard)
+        drawn = await self._draw(shard)
+        next_in_s = await self._lease(shard)
+        return next_in_s if drawn else 0.0
+
+    def now(self, shard: int) -> int:
+        """Return the time in Unix milliseconds by the clock that says what is due: the shard's.
+
+        This machine's own may be wrong or set anew: behind it, all tries would come at once.
+        """
+        if shard not in self._ahead:
+            return int(time.time() * 1000)
+        return int(asyncio.get_running_loop().time() * 1000 + self._ahead[shard])
 
     def ready(self, endpoint: str) -> Iterable[int]:
         """Return the shards to look at since an endpoint, or this hand, has room again."""
@@ -56,11 +71,12 @@ class Visits:
         for held in given_up:
             self._results.add(held.shard, Told(delivery=held.delivery, verdict=Verdict.BACK))
 
-    async def _draw(self, shard: int) -> None:
-        while True:
+    async def _draw(self, shard: int) -> bool:
+        """Make deliveries of events; False where there are more than one look is to take."""
+        for _ in range(_PAGES):
             events = await self._outbox.untold(shard, _EVENTS)
             if not events:
-                return
+                return True
             drafts = draft(shard, events, self._hand, self._breaker)
             if drafts.at_once:
                 until = self._lease_end()
@@ -71,7 +87,8 @@ class Visits:
             if drafts.forgotten:
                 await self._outbox.forget(shard, drafts.forgotten)
             if len(events) < _EVENTS:
-                return
+                return True
+        return False
 
     async def _lease(self, shard: int) -> float | None:
         most = min(_LEASED, self._hand.room)
@@ -80,6 +97,7 @@ class Visits:
             return None
         rooms, until = self._hand.rooms(), self._lease_end()
         leased = await self._outbox.lease(shard, most=most, each=EACH, room=rooms, lease_s=LEASE_S)
+        self._ahead[shard] = leased.now - asyncio.get_running_loop().time() * 1000
         taken = Counter(delivery.endpoint for delivery in leased.deliveries)
         for endpoint in {*taken, *rooms}:
             # An endpoint that was full may have more here, or not: only another look tells.

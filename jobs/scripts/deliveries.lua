@@ -3,6 +3,8 @@
 -- which endpoints have calls.
 local DELIVERY_KEPT = 7 * DAY
 local ENDPOINT_KEPT = 30 * DAY
+-- Told once, if at all.
+local ON_THE_WAY = {['job.started'] = true, ['job.progress'] = true}
 
 local function delivery(id)
   local flat = redis.call('HGETALL', P .. 'delivery:' .. id)
@@ -84,7 +86,10 @@ end
 local function was_told(id)
   local kind = string.sub(id, 1, 4) == 'job_' and 'job:' or 'batch:'
   if redis.call('EXISTS', P .. kind .. id) == 1 then
-    redis.call('HINCRBY', P .. kind .. id, 'untold', -1)
+    -- An event of a worker of the version before is in nobody's count.
+    if redis.call('HINCRBY', P .. kind .. id, 'untold', -1) < 0 then
+      redis.call('HSET', P .. kind .. id, 'untold', 0)
+    end
   elseif redis.call('EXISTS', P .. 'gone:' .. id) == 1 and
       redis.call('HINCRBY', P .. 'gone:' .. id, 'untold', -1) <= 0 then
     redis.call('DEL', P .. 'gone:' .. id)
@@ -92,6 +97,8 @@ local function was_told(id)
 end
 
 local function end_delivery(id, d, status)
+  -- There is nothing to repair about what is out of date by then.
+  if status == 'disabled' and ON_THE_WAY[d.type] then status = 'dropped' end
   leave_calls(id, d.endpoint)
   redis.call('HSET', P .. 'delivery:' .. id, 'status', status, 'next_at', '', 'token', '')
   redis.call('ZREMRANGEBYSCORE', P .. 'undelivered', '-inf', now - DELIVERY_KEPT)

@@ -1,5 +1,5 @@
--- endpoints: those that fail or are disabled; with an id, that one is in service again.
--- ARGV: 8 endpoint or ''. Answers {id, record} of each; with an id, 1 where it was disabled, else 0.
+-- endpoints: those that fail or are disabled, the last to fail first; with an id, that one is in
+-- service again. ARGV: 8 endpoint or ''. Answers {id, record} of each; with an id, 1 where it was disabled, else 0.
 local id = ARGV[8]
 if id ~= '' then
   local was = disabled(id) and 1 or 0
@@ -8,7 +8,7 @@ if id ~= '' then
   return was
 end
 local rows = {}
-for _, endpoint in ipairs(redis.call('ZRANGE', P .. 'failing', 0, 999)) do
+for _, endpoint in ipairs(redis.call('ZRANGE', P .. 'failing', 0, 999, 'REV')) do
   local flat = redis.call('HGETALL', P .. 'endpoint:' .. endpoint)
   if #flat == 0 then
     redis.call('ZREM', P .. 'failing', endpoint)

@@ -5,10 +5,14 @@
 -- {id, owner, tenant, type, url, endpoint, secret, body, tries, token}.
 local sender, lease = ARGV[8], tonumber(ARGV[9])
 local most, each = tonumber(ARGV[10]), tonumber(ARGV[11])
-local room = {}
-for i = 12, #ARGV, 2 do room[ARGV[i]] = tonumber(ARGV[i + 1]) end
 -- Endpoints looked at; and deliveries of a disabled one that end in one call.
 local LOOKED_AT, ENDED = 2000, 200
+local room = {}
+for i = 12, #ARGV, 2 do
+  room[ARGV[i]] = tonumber(ARGV[i + 1])
+  -- Those without room stay first in line: however many they are, others are looked at behind them.
+  if room[ARGV[i]] == 0 then LOOKED_AT = LOOKED_AT + 1 end
+end
 local rows, ended = {}, 0
 
 local function take(id, endpoint)

@@ -2,7 +2,8 @@
 -- ARGV: 8 sender, 9 lease (ms) or '' to leave them to anybody, then
 -- {entry, id, owner, tenant, type, url, endpoint, secret, body}. Answers for each a token: the
 -- delivery is this sender's; or '' (it is another's, due for anybody, or its endpoint is disabled).
--- Without an id the event is dropped: nobody can be told, or it is out of date.
+-- Without an id the event is dropped: nobody can be told, or it is out of date; so is one on the way
+-- whose endpoint is disabled.
 local sender, lease = ARGV[8], tonumber(ARGV[9])
 local replies, left = {}, false
 for i = 10, #ARGV, 9 do
@@ -10,7 +11,8 @@ for i = 10, #ARGV, 9 do
   local endpoint, reply = ARGV[i + 6], ''
   if redis.call('XDEL', P .. 'outbox', entry) == 1 then
     was_told(owner)
-    if id ~= '' then
+    -- Nobody hears of it: then it is not kept for a week, either.
+    if id ~= '' and not (ON_THE_WAY[ARGV[i + 4]] and disabled(endpoint)) then
       local token = sender .. ':' .. now .. '-' .. redis.call('INCR', P .. 'fence')
       redis.call('HSET', P .. 'delivery:' .. id, 'owner', owner, 'tenant', ARGV[i + 3],
         'type', ARGV[i + 4], 'url', ARGV[i + 5], 'endpoint', endpoint, 'secret', ARGV[i + 7],

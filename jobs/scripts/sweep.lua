@@ -4,6 +4,19 @@
 local page = tonumber(ARGV[8])
 local ids = redis.call('ZRANGEBYSCORE', P .. 'due', '-inf', now, 'LIMIT', 0, page)
 local expired, models = {}, {}
+
+-- Whether an event of it is untold, or a delivery of it or of its batch waits: a receiver that is
+-- left alone for long has deliveries that were not even tried.
+local function is_awaited(id, r)
+  if tonumber(r.untold or 0) > 0 then return true end
+  for _, owner in ipairs({id, r.batch}) do
+    for _, call in ipairs(redis.call('ZREVRANGE', P .. 'told:' .. owner, 0, 9)) do
+      if redis.call('HGET', P .. 'delivery:' .. call, 'status') == 'pending' then return true end
+    end
+  end
+  return false
+end
+
 for _, id in ipairs(ids) do
   local r = record(id)
   if not r or r.status == 'running' or r.status == 'canceling' then
@@ -11,8 +24,8 @@ for _, id in ipairs(ids) do
   elseif FINAL[r.status] then
     if tonumber(r.retained_until) > now then
       due_at(id, r.retained_until)
-    elseif tonumber(r.untold or 0) > 0 and r.retained_until + 7 * DAY > now then
-      -- Nobody has told its webhook yet: what it will be told must still be there then.
+    elseif r.retained_until + 7 * DAY > now and is_awaited(id, r) then
+      -- What its webhook is still to be told, and linked to, must be there then.
       due_at(id, now + 60000)
     else
       erase(id, r)

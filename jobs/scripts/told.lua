@@ -4,7 +4,6 @@
 -- A result under a lease that has run out is logged; a success counts whoever brings it.
 local LIMIT = tonumber(ARGV[8])
 local MOST_TRIES = 50
-local ON_THE_WAY = {['job.started'] = true, ['job.progress'] = true}
 local statuses = {}
 
 local function disable(endpoint, reason)
@@ -17,7 +16,8 @@ local function endpoint_failed(d)
   redis.call('HSET', key, 'tenant', d.tenant, 'url', d.url)
   redis.call('HSETNX', key, 'failing_since', now)
   redis.call('PEXPIRE', key, ENDPOINT_KEPT)
-  redis.call('ZADD', P .. 'failing', 'NX', now, d.endpoint)
+  redis.call('ZADD', P .. 'failing', now, d.endpoint)
+  redis.call('ZREMRANGEBYSCORE', P .. 'failing', '-inf', now - ENDPOINT_KEPT)
   if now - redis.call('HGET', key, 'failing_since') >= LIMIT and not disabled(d.endpoint) then
     disable(d.endpoint, 'failing')
   end

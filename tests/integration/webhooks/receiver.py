@@ -37,6 +37,8 @@ class Receiver:
     first: list[int] = field(default_factory=list)
     headers: dict[str, str] = field(default_factory=dict)
     hang: bool = False
+    #: Nobody is answered before so many have called.
+    together: int = 0
     #: (id, headers, body, monotonic time)
     calls: list[tuple[str, dict[str, str], bytes, float]] = field(default_factory=list)
     called: asyncio.Event = field(default_factory=asyncio.Event)
@@ -52,6 +54,8 @@ class Receiver:
         self.called.set()
         if self.hang:
             await asyncio.sleep(60)
+        if self.together:
+            await self.until(lambda: len(self.calls) >= self.together, 60)
         status = self.first.pop(0) if self.first else self.status
         return web.Response(status=status, headers=self.headers, text="noted")
 
@@ -83,7 +87,7 @@ async def until(enough: Callable[[], object], within_s: float = 20.0) -> None:
 async def receiving() -> AsyncIterator[Receiver]:
     receiver = Receiver()
     app = web.Application()
-    app.router.add_post("/hook", receiver.take)
+    app.router.add_post("/hook{rest:.*}", receiver.take)
     runner = web.AppRunner(app, access_log=None, handle_signals=False, shutdown_timeout=0.1)
     await runner.setup()
     site = web.TCPSite(runner, "127.0.0.1", 0)

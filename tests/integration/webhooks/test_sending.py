@@ -97,6 +97,17 @@ async def _tells(text: Callable[[str], Awaitable[str]], line: str) -> bool:
     return line in await text("/metrics")
 
 
+async def test_paths_of_one_host_do_not_wait_for_each_other(rig: Rig, redis_url: str) -> None:
+    await publish(rig)
+    async with receiving() as receiver:
+        receiver.together = 20
+        with Process("sender", redis_url, webhook_timeout_s=10):
+            for number in range(20):
+                await end_jobs(rig, f"{receiver.url}/{number}")
+            await receiver.until(lambda: len(receiver.calls) == 20, 8)
+    assert len(set(receiver.ids)) == 20
+
+
 async def test_410_disables_the_endpoint(rig: Rig, redis_url: str) -> None:
     await publish(rig)
     async with receiving() as receiver:

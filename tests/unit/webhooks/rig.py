@@ -39,6 +39,9 @@ class FakeOutbox:
         self.told = []
         self.away = False
         self.events = []
+        #: The shard's clock.
+        self.now = 0
+        self.calls = []
         self.changed = asyncio.Event()
 
     def _check(self):
@@ -57,7 +60,13 @@ class FakeOutbox:
 
     async def untold(self, shard, most):
         self._check()
+        self.calls.append("untold")
         return self.events[:most]
+
+    async def forget(self, shard, events):
+        self.calls.append("forget")
+        self.events = self.events[len(events) :]
+        self.changed.set()
 
     async def listen(self, shards):
         await asyncio.Event().wait()
@@ -65,6 +74,7 @@ class FakeOutbox:
 
     async def lease(self, shard, *, most, each, room, lease_s):
         self._check()
+        self.calls.append("lease")
         taken, left, counts = [], [], {}
         for item in self.due:
             free = room.get(item.endpoint, each) - counts.get(item.endpoint, 0)
@@ -75,7 +85,8 @@ class FakeOutbox:
                 left.append(item)
         self.due = left
         self.leased.update({item.id: item for item in taken})
-        return Leased(deliveries=taken, now=0, next_at=0 if len(taken) >= most else None)
+        more = len(taken) >= most
+        return Leased(deliveries=taken, now=self.now, next_at=self.now if more else None)
 
     async def settle(self, shard, told):
         self._check()

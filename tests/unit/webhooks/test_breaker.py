@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from webhooks.breaker import MOST_AT_ONCE, MOST_WHILE_FAILING, Breaker
+from webhooks.breaker import MOST_AT_ONCE, MOST_REMEMBERED, MOST_WHILE_FAILING, Breaker
 
 
 class Clock:
@@ -87,3 +87,13 @@ def test_what_was_idle_for_an_hour_is_forgotten(breaker, clock):
     clock.now += 3601
     breaker.failed("new")
     assert list(breaker) == ["new"]
+
+
+def test_of_more_than_it_remembers_those_that_failed_last_stay(breaker):
+    opened(breaker)
+    for number in range(MOST_REMEMBERED):
+        breaker.failed(f"e{number}")
+        breaker.failed("a")
+    assert len(breaker) == MOST_REMEMBERED
+    assert breaker.most("a") == 0
+    assert not breaker.failing("e0")

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 from rq.serializers import JSONSerializer
 
 from webhooks.retry_queue import RetryQueue, slot_of
 from webhooks.rq_connection import AWAY
-from webhooks.rq_parts import ALLOWED, AllowedJob, NotAllowed, queue_name
+from webhooks.rq_parts import ALLOWED, AllowedJob, NotAllowed, job_id, queue_name
 
 NOW = 1_800_000_000.0
 
@@ -44,6 +46,8 @@ class FakePipeline:
 class FakeQueue:
     """As much of RQ's queue as is used."""
 
+    name = "hr-q"
+
     def __init__(self):
         self.connection = self
         self.jobs = []
@@ -66,8 +70,8 @@ async def test_one_job_for_each_shard_and_slot():
     at = NOW + 5
     name = "webhooks.retries.release"
     assert [job for group in queue.groups for job in group] == [
-        (at, name, (7,), f"release-7-{int(at)}"),
-        (at, name, (8,), f"release-8-{int(at)}"),
+        (at, name, (7,), job_id("hr-q", f"release-7-{int(at)}")),
+        (at, name, (8,), job_id("hr-q", f"release-8-{int(at)}")),
     ]
 
 
@@ -116,6 +120,12 @@ def test_callbacks_and_webhooks_of_rq_do_nothing():
     made._stopped_callback_name = "os.abort"
     assert made.success_callback is made.failure_callback is made.stopped_callback is None
     assert made.send_webhooks("finished") is None
+
+
+def test_two_installations_have_ids_of_their_own_that_rq_takes():
+    ids = {job_id(queue_name(namespace), "release-7-9") for namespace in ("a.b", "a_b", "c")}
+    assert len(ids) == 3
+    assert all(re.fullmatch(r"[A-Za-z0-9_-]+", each) for each in ids)
 
 
 def test_two_installations_have_two_queues():

@@ -70,6 +70,8 @@ def test_the_scale_is_a_factor_of_all_delays():
         (429, "soon", None),
         (429, "-5", None),
         (429, "1.5", None),
+        (429, f"Mon, 01 Jan {'9' * 30} 00:00:00 GMT", None),
+        (503, f"Mon, 01 Jan 2024 {'9' * 30}:00:00 GMT", None),
         (429, "٣", None),
     ],
 )

@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 import pytest
 
 from egress.connect import CallFailed
-from jobs.webhook import Verdict
+from jobs.webhook import Untold, Verdict
 from webhooks.breaker import Breaker
 from webhooks.hand import Hand
 from webhooks.results import Results
@@ -176,3 +176,28 @@ async def test_a_try_that_breaks_leaves_its_delivery_to_its_lease(error):
         assert [each.delivery.endpoint for each in outbox.told] == ["good"]
         await run.end()
         assert list(outbox.leased) == [delivery(0).id]
+
+
+async def test_the_clock_of_the_shard_says_when_a_retry_is_due():
+    outbox, receivers = FakeOutbox([delivery()]), Receivers(a=500)
+    outbox.now = 5_000_000_000_000
+    async with running(outbox, receivers) as run:
+        await outbox.until(lambda: outbox.told)
+        [told] = outbox.told
+        assert 4_000 <= told.next_at - outbox.now <= 10_000
+        assert told.tried.next_at == told.next_at
+        await run.end()
+
+
+async def test_a_backlog_of_events_does_not_hold_up_what_is_due():
+    outbox, receivers = FakeOutbox([delivery()]), Receivers()
+    # Nobody can be told of these.
+    outbox.events = [
+        Untold(entry=str(n), type="job.failed", at=1, seq=1, tenant="", webhook=None, owner="job_1")
+        for n in range(256 * 20)
+    ]
+    async with running(outbox, receivers) as run:
+        await outbox.until(lambda: outbox.told)
+        assert 0 < outbox.calls.index("lease") <= 16
+        await outbox.until(lambda: not outbox.events)
+        await run.end()
