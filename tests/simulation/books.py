@@ -3,118 +3,16 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from dataclasses import dataclass, field
 
-from jobs.job import NewJob
 from jobs.policy import QueueOptions
 from jobs.states import FINAL, TRANSITIONS, Priority, Status
 
+from .accounts import Account, BatchAccount, Call, Event, Failing, Gone, Listed
+
+DAY = 86_400_000
 RANK = {Priority.HIGH: 0, Priority.NORMAL: 1, Priority.LOW: 2}
 #: Newest attempts that are kept of a job.
 TRIES = 20
-
-
-@dataclass(eq=False)
-class Account:
-    """One job as it should be; times in milliseconds of the controlled clock."""
-
-    id: str
-    job: NewJob
-    created: int
-    batch: str = ""
-    digest: str = ""
-    status: Status = Status.QUEUED
-    #: lane, returned, held, backoff, or nowhere.
-    place: str = "lane"
-    worker: str = ""
-    token: str = ""
-    retries: int = 0
-    crashes: int = 0
-    #: Workers that were lost with it in their hands, before it had begun.
-    vanished: int = 0
-    attempt: int = 0
-    batch_size: int = 0
-    alone: bool | None = None
-    started: int | None = None
-    not_before: int | None = None
-    finished: int | None = None
-    retained: int | None = None
-    output: bytes | None = None
-    progress: bytes | None = None
-    watch: str = ""
-    #: (life, attempt, reason, charged) of each attempt that ended in anything but success.
-    tries: list[tuple[str, int, str, bool]] = field(default_factory=list)
-
-    @property
-    def deadline(self) -> int | None:
-        """When it must have started."""
-        wanted = self.job.deadline_s
-        return None if wanted is None else self.created + int(wanted * 1000)
-
-    @property
-    def final(self) -> bool:
-        """Whether it has ended."""
-        return self.status in FINAL
-
-    @property
-    def target(self) -> str:
-        """The model version that runs it."""
-        return f"{self.job.model}@{self.job.version}"
-
-    @property
-    def lane(self) -> str:
-        """The lane it waits in when it is new."""
-        return f"{self.target}:{self.job.priority}:{self.job.tenant}"
-
-    @property
-    def suspect(self) -> bool:
-        """Whether it must run alone: it ran in a death, or was near two."""
-        return self.crashes > 0 or self.vanished >= 2
-
-    def late(self, now: int) -> bool:
-        """Whether its deadline has passed."""
-        return self.deadline is not None and self.deadline <= now
-
-    def record(self) -> dict[str, str]:
-        """Return its record in Redis, but for the place in a lane."""
-        known = {
-            "status": self.status,
-            "model": self.job.model,
-            "version": self.job.version,
-            "tenant": self.job.tenant,
-            "priority": self.job.priority,
-            "timeout_s": repr(self.job.timeout_s),
-            "created_at": self.created,
-            "deadline_at": self.deadline,
-            "batch": self.batch,
-            "idem": self.digest,
-            "worker": self.worker,
-            "token": self.token,
-            "retries": self.retries or None,
-            "crashes": self.crashes or None,
-            "vanished": self.vanished or None,
-            "attempt": self.attempt or None,
-            "batch_size": self.batch_size or None,
-            "alone": None if self.alone is None else int(self.alone),
-            "started_at": self.started,
-            "not_before": self.not_before,
-            "finished_at": self.finished,
-            "retained_until": self.retained,
-            "watch": self.watch,
-        }
-        return {name: str(value) for name, value in known.items() if value not in (None, "")}
-
-
-@dataclass(eq=False)
-class BatchAccount:
-    """One batch as it should be."""
-
-    total: int
-    created: int
-    digest: str
-    members: set[str]
-    counts: dict[Status, int]
-    finished: int | None = None
 
 
 class Books:
@@ -137,10 +35,23 @@ class Books:
         self.tokens: set[str] = set()
         #: What waiting processes, idle workers and the sender of webhooks must have been told.
         self.woken: list[tuple[str, str]] = []
-        self.events: list[tuple[str, str]] = []
+        #: Events that wait for a sender, and all that ever were.
+        self.outbox: list[Event] = []
+        self.events: list[Event] = []
+        self.gone: dict[str, Gone] = {}
+        self.deliveries: dict[str, Call] = {}
+        self.listed: dict[str, Listed] = {}
+        self.failing: dict[str, Failing] = {}
+        #: Sets that are cleaned now and then: member -> time.
+        self.failed_at: dict[str, int] = {}
+        self.undelivered: dict[str, int] = {}
+        self.sender_rings = 0
+        #: Calls until now.
+        self.number = 0
         self.rings = 0
-        #: Jobs whose record may have changed since this was last cleared.
+        #: Jobs, and deliveries, whose record may have changed since this was last cleared.
         self.touched: set[str] = set()
+        self.called: set[str] = set()
         self.changes = 0
 
     # What a job goes through -----------------------------------------------------------------
@@ -200,6 +111,7 @@ class Books:
         account.started, account.attempt = self.now, account.retries + 1
         account.batch_size = size
         self.due.pop(account.id)
+        self.tell(account, "started")
 
     def finish(self, account: Account, status: Status, payload: bytes) -> None:
         """End a job, once and for ever."""
@@ -211,12 +123,28 @@ class Books:
         account.output, account.not_before = payload, None
         self.due[account.id] = account.retained
         self.woken += [(channel, account.id) for channel in watching]
-        if account.job.webhook is not None:
-            self.events.append((f"job.{status}", account.id))
+        self.tell(account, status)
         if account.batch:
             batch = self.batches[account.batch]
             if not any(not self.jobs[each].final for each in batch.members):
                 batch.finished = self.now
+                if batch.webhook:
+                    batch.untold += 1
+                    self._happened("batch.finished", account.batch, 1)
+
+    def tell(self, account: Account, event: str) -> None:
+        """Note an event for a job's webhook, if it asks for it."""
+        asked = FINAL if account.wanted == "1" else account.wanted.split()
+        if event in asked:
+            account.seq += 1
+            account.untold += 1
+            self.touch(account)
+            self._happened(f"job.{event}", account.id, account.seq)
+
+    def _happened(self, kind: str, owner: str, seq: int) -> None:
+        event = Event(kind, owner, seq, self.now, self.number)
+        self.outbox.append(event)
+        self.events.append(event)
 
     def end(self, account: Account, status: Status) -> None:
         """End a job with the error that the policy has for this state."""
@@ -224,6 +152,27 @@ class Books:
         payload = policy[{Status.CANCELED: 3, Status.EXPIRED: 4, Status.FAILED: 5}[status]]
         assert isinstance(payload, bytes)
         self.finish(account, status, payload)
+
+    def was_told(self, owner: str) -> None:
+        """One event of a job or batch less is to be told; of one that is gone the last ends it."""
+        if account := self.jobs.get(owner):
+            account.untold -= 1
+            self.touch(account)
+        elif owner in self.batches:
+            self.batches[owner].untold -= 1
+        elif owner in self.gone:
+            self.gone[owner].untold -= 1
+            if self.gone[owner].untold <= 0:
+                del self.gone[owner]
+
+    def keep(self, owner: str, at: int) -> None:
+        """Keep a job, or those of a batch, for the links in what was told."""
+        batch = self.batches.get(owner)
+        for identifier in batch.members if batch else (owner,):
+            account = self.jobs.get(identifier)
+            if account and account.retained is not None and account.retained < at:
+                account.retained = self.due[identifier] = at
+                self.touch(account)
 
     def note_try(self, account: Account, reason: str, *, charged: bool = False) -> None:
         """Keep how an attempt ended."""
@@ -269,6 +218,9 @@ class Books:
         """Forget a job that has ended, and its batch with its last job."""
         assert account.final
         del self.jobs[account.id], self.due[account.id]
+        until = self.now + 30 * DAY
+        if account.untold > 0:
+            self.gone[account.id] = Gone(account.untold, until, account.job.extra())
         if account.digest:
             del self.idem[account.digest]
         if account.batch:
@@ -277,6 +229,8 @@ class Books:
             if not batch.members:
                 if batch.digest:
                     del self.idem[batch.digest]
+                if batch.untold > 0:
+                    self.gone[account.batch] = Gone(batch.untold, until)
                 del self.batches[account.batch]
         self.touch(account)
 

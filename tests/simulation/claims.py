@@ -7,15 +7,15 @@ from typing import Any
 
 from jobs.states import Status
 
-from .books import Account
-from .holders import Holders
+from .accounts import Account
 from .oracle import Packet
+from .results import Senders
 
 #: So many late jobs at most are ended by one claim.
 MOST_EXPIRED = 256
 
 
-class Shard(Holders):
+class Shard(Senders):
     """The oracle of one shard, with its claims. Which lane is served next is not its subject;
     that each is served in order, and none is passed over while there is room, is."""
 

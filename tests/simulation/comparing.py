@@ -11,11 +11,15 @@ from jobs.audit import findings
 from jobs.snapshot import Snapshot
 from jobs.states import Status
 
-from .books import RANK, Account, Books
+from .accounts import Account
+from .books import DAY, RANK, Books
+from .comparing_calls import check_call, check_calls
 from .wire import Wire
 
 #: Kinds of keys that outlive all jobs and workers.
 ETERNAL = {"counts", "bell", "outbox", "fence", "stats", "format"}
+#: One set that is cleaned when the next delivery ends.
+CLEANED = {"undelivered"}
 
 
 def same(what: str, there: Any, expected: Any) -> None:
@@ -47,7 +51,7 @@ def check_record(account: Account, record: dict[str, str]) -> None:
 FIELDS = {
     *("worker", "token", "retries", "crashes", "vanished", "attempt", "batch_size", "alone"),
     *("started_at", "not_before", "finished_at", "retained_until", "watch", "deadline_at"),
-    *("batch", "idem"),
+    *("batch", "idem", "webhook", "seq", "untold", "told_at"),
 }
 
 
@@ -80,6 +84,22 @@ class Comparer:
             assert bool(row) == (account is not None), f"{identifier}: {row or 'gone'}"
             if account is not None:
                 check_record(account, pairs(row))
+        self._check_called()
+
+    def _check_called(self) -> None:
+        """Compare the deliveries that calls may have changed since the last look."""
+        ids, books = sorted(self.books.called), self.books
+        books.called.clear()
+        rows = self.wire.calls(
+            command
+            for each in ids
+            for command in (
+                ("HGETALL", f"{self.prefix}delivery:{each}"),
+                ("LRANGE", f"{self.prefix}called:{each}", 0, -1),
+            )
+        )
+        for each, row, log in zip(ids, rows[::2], rows[1::2], strict=True):
+            check_call(books.deliveries[each], pairs(row), log)
 
     def names(self) -> list[str]:
         """Return the names of all keys of the shard, without its prefix."""
@@ -107,10 +127,21 @@ class Comparer:
         self._check_lines(there)
         self._check_hands(there)
         self._check_numbers(there)
+        check_calls(books, there)
         for kind, expected in self._belongings().items():
             same(kind, set(there.belongings[kind]), expected)
+            for each, left in there.belongings[kind].items():
+                self._check_lifetime(books.jobs[each], kind, left)
         same("idem", there.idem, {digest: first for digest, (first, _) in books.idem.items()})
         assert findings(there) == []
+
+    def _check_lifetime(self, account: Account, kind: str, left: int) -> None:
+        """What belongs to a job lives for ever until it has ended, then longer than it."""
+        if account.retained is None:
+            assert left == -1, (account.id, kind, left)
+        else:
+            last = account.retained + (7 * DAY if account.untold > 0 else 0)
+            assert self.books.now + left >= last, f"{kind}:{account.id} ends before its job"
 
     def _check_lines(self, there: Snapshot) -> None:
         books = self.books
@@ -152,7 +183,7 @@ class Comparer:
         for identifier, row in there.named("batch", there.hashes):
             counts = {Status(n): int(row[n]) for n in row if n in set(Status) and int(row[n])}
             rest = (int(row["total"]), int(row["created_at"]), int(row["open"]))
-            batches[identifier] = (counts, *rest, row.get("finished_at"))
+            batches[identifier] = (counts, *rest, row.get("finished_at"), int(row.get("untold", 0)))
         same("batches", batches, {each: self._batch(each) for each in books.batches})
 
     def _batch(self, identifier: str) -> tuple[Any, ...]:
@@ -160,7 +191,7 @@ class Comparer:
         counts = {status: number for status, number in batch.counts.items() if number}
         open_ = sum(not jobs[each].final for each in batch.members)
         finished = None if batch.finished is None else str(batch.finished)
-        return counts, batch.total, batch.created, open_, finished
+        return counts, batch.total, batch.created, open_, finished, batch.untold
 
     def _belongings(self) -> dict[str, set[str]]:
         accounts = self.books.jobs.values()
@@ -185,7 +216,7 @@ class Comparer:
     def check_eternal(self) -> None:
         """Once all is over and forgotten, nothing is left but what lives for ever."""
         names = self.names()
-        same("kinds left", {name.partition(":")[0] for name in names} - ETERNAL, set())
+        same("kinds left", {name.partition(":")[0] for name in names} - ETERNAL - CLEANED, set())
         for name in names:
             if name.startswith("counts:"):
                 counts = pairs(self.wire.call("HGETALL", self.prefix + name))

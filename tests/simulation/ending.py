@@ -6,9 +6,11 @@ from typing import TYPE_CHECKING
 
 from jobs import scripts
 
+from .books import DAY
 from .draws import CHANNEL
 from .fleet import Worker, driven
 from .link import TALLY
+from .senders import tell_everything
 from .telling import check_told, check_woken
 
 if TYPE_CHECKING:
@@ -85,14 +87,29 @@ def _work(worker: Worker) -> None:
             worker.settle(worker.at_work(), "succeeded", 0)
 
 
+def _sweep_all(world: World, later: int) -> None:
+    books = world.link.shards.values()
+    world.set_clock(max([world.now, *(at for b in books for at in b.due.values())]) + later)
+    while any(more for _, more in world.on_all(scripts.SWEEP, 3)):
+        pass
+
+
 def _forget(world: World, fresh: list[Worker]) -> None:
     for worker in [*fresh, *world.workers]:
         driven(worker.queue.leave())
-    world.set_clock(
-        max([world.now, *(at for b in world.link.shards.values() for at in b.due.values())])
-    )
-    while any(more for _, more in world.on_all(scripts.SWEEP, 3)):
-        pass
+    # Where nobody tells for a week, what is told outlives its job.
+    _sweep_all(world, 0 if world.survive else 8 * DAY)
+    tell_everything(world)
+    for books in world.link.shards.values():
+        TALLY["events"] += len(books.events)
+        TALLY["deliveries"] += len(books.deliveries)
+    _sweep_all(world, 0)
+    assert not any(books.jobs for books in world.link.shards.values())
+    for days in (8, 31):
+        world.set_clock(world.now + days * DAY)
+        for comparer in world.link.comparers.values():
+            comparer.check_all()
+    world.on_all(scripts.ENDPOINTS, "")
     for comparer in world.link.comparers.values():
         comparer.check_all()
         comparer.check_eternal()

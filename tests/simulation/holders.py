@@ -6,7 +6,7 @@ from typing import Any
 
 from jobs.states import FINAL, Status
 
-from .books import Account
+from .accounts import Account
 from .oracle import Clients, Packet
 
 
@@ -22,9 +22,11 @@ class Holders(Clients):
 
     def bury(self, life: str, limit: int, reason: str) -> list[list[bytes]]:
         """Take back what a dead life holds, a page of it; return the rows of the answer."""
-        self.lives.pop(life, None)
+        first_page = self.lives.pop(life, None) is not None
         self.changes += 1
         held = list(self.held[life])
+        if first_page:
+            self._acquit([self.jobs[each] for each in held])
         rows = []
         for identifier in held[:limit]:
             account = self.jobs[identifier]
@@ -41,6 +43,14 @@ class Holders(Clients):
             self.beats.pop(life, None)
             assert not self.held.pop(life)
         return rows
+
+    def _acquit(self, held: list[Account]) -> None:
+        """Where several of a life's jobs seem to run, nobody is known to have run alone."""
+        running = [each for each in held if each.status in (Status.RUNNING, Status.CANCELING)]
+        for account in running if len(running) > 1 else ():
+            if account.alone:
+                account.alone = False
+                self.touch(account)
 
     def adopt(self, packet: Packet, answer: Any) -> None:
         limit, unbroken, most = packet.given
@@ -121,6 +131,9 @@ class Holders(Clients):
                 mine.progress = text
                 taken += 1
                 self.touch(mine)
+                if "progress" in mine.wanted and self.now - (mine.told_at or 0) >= 500:
+                    mine.told_at = self.now
+                    self.tell(mine, "progress")
         assert answer == taken
 
     def hand_back(self, packet: Packet, answer: Any) -> None:

@@ -14,7 +14,7 @@ from jobs.scripts import Script
 from jobs.work import Claimed, claimed_from
 
 from .claims import Shard
-from .comparing import Comparer
+from .comparing import Comparer, same
 from .fleet import Worker
 from .oracle import Packet
 from .wire import Wire
@@ -119,6 +119,8 @@ class Link:
 
     def set_clock(self, now: int) -> None:
         """Let it be this time, for Redis and for the books."""
-        self.wire.set_clock(now)
-        for books in self.shards.values():
+        over, expected = self.wire.set_clock(now), set()
+        for shard, books in self.shards.items():
             books.now = now
+            expected |= {shard_prefix(NAMESPACE, shard) + each for each in books.expire()}
+        same("keys whose life is over", over, expected)

@@ -26,6 +26,7 @@ from .draws import (
     WRITES,
 )
 from .fleet import driven
+from .sending import Sending, has_sent
 from .world import World
 
 
@@ -39,12 +40,7 @@ def has_given(world: World) -> bool:
     return bool(world.link.given)
 
 
-def has_sent(world: World) -> bool:
-    """Some job was submitted."""
-    return bool(world.ids)
-
-
-class Machine(World):
+class Machine(Sending):
     """What clients, workers, the network and the clock may do."""
 
     # Clients ---------------------------------------------------------------------------------
@@ -176,12 +172,6 @@ class Machine(World):
             self.on_all(scripts.ADOPT, BEAT_LIMIT_MS, reached, page)
         else:
             self.on_all(scripts.SWEEP, page)
-
-    @precondition(has_sent)
-    @rule(which=WHICH)
-    def late_packet(self, which: int) -> None:
-        """A call that was lost, or one that was not, arrives (again)."""
-        self.link.deliver(self.link.sent[-1 - which % len(self.link.sent)])
 
     @precondition(has_given)
     @rule(which=WHICH, ended=st.booleans(), stale=STALE, what=WRITES)

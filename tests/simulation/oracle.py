@@ -10,7 +10,8 @@ from typing import Any
 from jobs.ids import shard_of
 from jobs.states import Status
 
-from .books import Account, BatchAccount, Books
+from .accounts import Account, BatchAccount
+from .books import DAY, Books
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,17 +39,20 @@ class Clients(Books):
 
     def judge(self, packet: Packet, answer: Any) -> None:
         """Check an answer and account for what the call did."""
+        self.number += 1
+        before = len(self.events)
         getattr(self, packet.name)(packet, answer)
+        self.sender_rings += len(self.events) > before
 
     def submit(self, packet: Packet, answer: Any) -> None:
-        most, batch, digest, fingerprint, _, *rest = packet.given
+        most, batch, digest, fingerprint, _, webhook, *rest = packet.given
         jobs = packet.items
         width = len(rest) // len(jobs)
         ids = [rest[at * width] for at in range(len(jobs))]
         if batch:
-            self._submit_batch(
-                batch, (digest, fingerprint), dict(zip(ids, jobs, strict=True)), answer
-            )
+            named = dict(zip(ids, jobs, strict=True))
+            made = BatchAccount(len(jobs), self.now, digest, {*ids}, Counter(), webhook)
+            self._submit_batch(batch, (made, fingerprint), named, answer)
             return
         before = len(self.jobs)
         for at, (identifier, job) in enumerate(zip(ids, jobs, strict=True)):
@@ -68,23 +72,26 @@ class Clients(Books):
             assert answer[at] == expected, (answer[at], expected)
         self.rings += len(self.jobs) > before
 
-    def _submit_batch(self, batch: str, key: tuple[str, str], jobs: Any, answer: Any) -> None:
+    def _submit_batch(
+        self, batch: str, new: tuple[BatchAccount, str], jobs: Any, answer: Any
+    ) -> None:
         model = next(iter(jobs.values())).model
-        first = self.idem.get(key[0])
+        made, fingerprint = new
+        first = self.idem.get(made.digest)
         if batch in self.batches:
             expected = [b"ok", b"%d" % self.batches[batch].created]
         elif first:
-            verdict = b"replayed" if first[1] == key[1] else b"conflict"
+            verdict = b"replayed" if first[1] == fingerprint else b"conflict"
             expected = [verdict, first[0].encode()]
         elif self.queued(model) + len(jobs) > self.options.max_queue_depth:
             expected = [b"full", self.queued(model)]
         else:
-            counts: Counter[Status] = Counter({Status.QUEUED: len(jobs)})
-            self.batches[batch] = BatchAccount(len(jobs), self.now, key[0], set(jobs), counts)
+            made.counts[Status.QUEUED] = len(jobs)
+            self.batches[batch] = made
             for identifier, job in jobs.items():
                 self.enter(Account(identifier, job, self.now, batch))
-            if key[0]:
-                self.idem[key[0]] = (batch, key[1])
+            if made.digest:
+                self.idem[made.digest] = (batch, fingerprint)
             self.rings += 1
             expected = [b"ok", self.now]
         assert answer == [expected], (answer, expected)
@@ -148,7 +155,7 @@ class Clients(Books):
         for _, identifier in due:
             account = self.jobs[identifier]
             if account.final:
-                self.erase(account)
+                self._end_of_life(account)
             elif self.expiry(account) <= self.now:
                 self.rings += account.place == "held"
                 self.end(account, Status.EXPIRED)
@@ -159,3 +166,25 @@ class Clients(Books):
                 ready = 1
         self.rings += ready
         assert answer == [expired, int(len(due) == page)], (answer, expired)
+
+    def _is_awaited(self, account: Account) -> bool:
+        """Whether an event of it is untold, or one of the newest deliveries still waits."""
+        if account.untold > 0:
+            return True
+        for owner in filter(None, (account.id, account.batch)):
+            made = self.listed[owner].made if owner in self.listed else {}
+            newest = sorted(made, key=lambda each: (made[each], each))[-10:]
+            known = [self.deliveries[each] for each in newest if each in self.deliveries]
+            if any(each.status == "pending" for each in known):
+                return True
+        return False
+
+    def _end_of_life(self, account: Account) -> None:
+        """Erase a job, unless its webhook is to be told of it: that may take seven days."""
+        assert account.retained is not None
+        if account.retained > self.now:
+            self.due[account.id] = account.retained
+        elif account.retained + 7 * DAY > self.now and self._is_awaited(account):
+            self.due[account.id] = self.now + 60_000
+        else:
+            self.erase(account)

@@ -10,6 +10,7 @@ from hypothesis.stateful import run_state_machine_as_test
 
 from .machine import Machine
 from .wire import Wire
+from .world import World
 
 
 def search(
@@ -20,16 +21,17 @@ def search(
     *,
     seed: int | None = None,
     explain: bool = True,
+    machine: type[World] = Machine,
 ) -> None:
     """Run examples until one fails, or all hold; `explain` shortens one that fails.
 
     A failure prints its steps, and a blob that gives the same run again.
     """
-    Machine.wire, Machine.ear = wire, ear
-    hypothesis.seed(secrets.randbits(32) if seed is None else seed)(Machine)
+    machine.wire, machine.ear = wire, ear
+    hypothesis.seed(secrets.randbits(32) if seed is None else seed)(machine)
     phases = (Phase.generate, Phase.shrink) if explain else (Phase.generate,)
     run_state_machine_as_test(
-        Machine,
+        machine,
         settings=settings(
             max_examples=examples,
             stateful_step_count=steps,

@@ -14,9 +14,15 @@ from .wire import Wire
 def check_told(comparer: Comparer) -> None:
     """Compare the doorbell and the outbox of a shard with the books."""
     books, prefix, wire = comparer.books, comparer.prefix, comparer.wire
+    by_number = {(each.owner, each.seq): each for each in books.outbox}
     rows = wire.call("XRANGE", f"{prefix}outbox", "-", "+")
-    events = [pairs(fields) for _, fields in rows]
-    same("outbox", [(each["type"], each["job"]) for each in events], books.events)
+    found = [pairs(fields) for _, fields in rows]
+    events = [by_number[e.get("job") or e["batch"], int(e["seq"])] for e in found]
+    told = [(each["type"], int(each["at"])) for each in found]
+    same("outbox", told, [(each.type, each.at) for each in events])
+    # What happened in one call may stand in any order.
+    same("order", [each.number for each in events], [each.number for each in books.outbox])
+    same("rings of senders", _rings(wire, f"{prefix}bell:!webhooks"), books.sender_rings)
     models = {account.job.model for account in books.jobs.values()}
     rings = sum(_rings(wire, f"{prefix}bell:{model}") for model in models)
     if models:

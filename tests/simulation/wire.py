@@ -12,12 +12,10 @@ import hiredis
 
 from jobs import scripts
 
-#: The one line of the prelude that reads the time, and what stands for it here.
+from .lifetimes import CONTROLLED, SET_CLOCK
+
+#: The one line of the prelude that reads the time.
 TIME = "local clock = redis.call('TIME')\n"
-CONTROLLED = (
-    "local clock = {math.floor(redis.call('GET', 'sim:clock') / 1000), "
-    "redis.call('GET', 'sim:clock') % 1000 * 1000}\n"
-)
 
 #: Takes the text of a script by its name; a seeded bug changes it.
 Edit = Callable[[str, str], str]
@@ -43,6 +41,7 @@ class Wire:
         self._socket.settimeout(20)
         self._socket.connect(str(path))
         self._reader = hiredis.Reader()
+        self._clock = self.call("SCRIPT", "LOAD", SET_CLOCK)
         self.shas = self._load(edit or (lambda _, body: body))
 
     def _load(self, edit: Edit) -> Mapping[str, str]:
@@ -80,9 +79,9 @@ class Wire:
             self._reader.feed(self._socket.recv(1 << 16))
         return answer
 
-    def set_clock(self, now: int) -> None:
-        """Let the scripts read this time, in milliseconds."""
-        self.call("SET", "sim:clock", now)
+    def set_clock(self, now: int) -> set[str]:
+        """Let the scripts read this time, in milliseconds; return the keys whose life is over."""
+        return {each.decode() for each in self.call("EVALSHA", self._clock, 0, now)}
 
     def close(self) -> None:
         """Hang up."""

@@ -17,11 +17,12 @@ from jobs.job import NewJob
 from jobs.queue import JobQueue
 from jobs.submission import entry_for
 
-from .books import Account
+from .accounts import Account
 from .draws import JOBS, MODEL, VERSIONS, options
 from .ending import come_to_rest
 from .fleet import Held, Numbered, Worker, driven
 from .link import Link
+from .senders import Sender
 from .wire import Wire
 
 
@@ -65,6 +66,8 @@ class World(RuleBasedStateMachine):
         self.now = 1_700_000_000_000
         self.link.set_clock(self.now)
         Numbered.lives = 0
+        Sender.tries = 0
+        self.senders = [Sender(name, self.link, self.options) for name in ("s0", "s1")]
         self.workers = [self.new_worker(f"w{n}", version) for n, version in enumerate(VERSIONS)]
         self.commit(jobs, "", "", "")
         for worker in self.workers:
@@ -119,10 +122,14 @@ class World(RuleBasedStateMachine):
         held = list(worker.held.values())
         return [each for at, each in enumerate(held) if which >> at % 8 & 1] or held[:1]
 
-    def on_all(self, script: scripts.Script, *given: int) -> list[object]:
-        """Run a script that takes numbers on each shard."""
+    def on_all(self, script: scripts.Script, *given: int | str) -> list[object]:
+        """Run a script on each shard."""
         args = [*self.options.policy, *given]
         return [driven(self.link.run(script, shard, args)) for shard in self.shards]
+
+    def on_one(self, shard: int, script: scripts.Script, *given: str) -> None:
+        """Run a script on one shard."""
+        driven(self.link.run(script, shard, [*self.options.policy, *given]))
 
     def look(self, *, watch: bool) -> None:
         """Read jobs as a client does; an outcome once seen is never another."""
