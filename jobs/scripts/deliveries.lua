@@ -53,7 +53,7 @@ local function keep_list(owner)
     if left == -1 then return redis.call('PERSIST', key) end
     longest = math.max(longest, left)
   end
-  if longest > 0 then redis.call('PEXPIRE', key, longest) end
+  if longest > 0 then redis.call('PEXPIRE', key, longest) else redis.call('DEL', key) end
 end
 
 local function keep_delivery(id, owner, at)

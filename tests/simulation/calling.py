@@ -122,6 +122,9 @@ class Events(Holders):
         """The list of deliveries lives as the last of them."""
         lives = [self.deliveries[each].until for each in self.listed[owner].made
                  if each in self.deliveries]  # fmt: skip
+        if not lives:
+            del self.listed[owner]
+            return
         known = [each for each in lives if each is not None]
         self.listed[owner].until = max(known) if len(known) == len(lives) else None
 
