@@ -59,6 +59,7 @@ class Zoo:
         self.late: dict[str, float] = {}
         self.sent = 0
         self._stop = asyncio.Event()
+        self._serving: Future[None] | None = None
 
     def url(self, kind: str) -> str:
         """Where that receiver is."""
@@ -69,7 +70,7 @@ class Zoo:
         _packed()
         self._thread.start()
         ready: Future[None] = Future()
-        asyncio.run_coroutine_threadsafe(self._serve(ready), self._loop)
+        self._serving = asyncio.run_coroutine_threadsafe(self._serve(ready), self._loop)
         ready.result(20)
         return self
 
@@ -80,9 +81,11 @@ class Zoo:
         trace: TracebackType | None,
     ) -> None:
         self._loop.call_soon_threadsafe(self._stop.set)
-        time.sleep(0.2)
+        if self._serving is not None:
+            self._serving.result(20)
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join(10)
+        self._loop.close()
 
     async def _serve(self, ready: Future[None]) -> None:
         async with contextlib.AsyncExitStack() as stack:
@@ -127,6 +130,7 @@ async def _listening(
         server.close()
         for task in tasks:
             task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
 
 
 async def _visit(

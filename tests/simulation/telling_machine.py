@@ -50,7 +50,7 @@ class Telling(Sending):
         self.on_all(scripts.SWEEP, 500)
 
     @precondition(has_calls)
-    @rule(step=st.sampled_from([600, 600, 4_000, 4_000, 61_000, DAY, 8 * DAY, -600]))
+    @rule(step=st.sampled_from([600, 600, 4_000, 4_000, 61_000, 4 * DAY, 8 * DAY, -600]))
     def time_passes(self, step: int) -> None:
         """The clock goes on, days at once, or somebody sets it back."""
         self.set_clock(self.now + step)

@@ -31,6 +31,11 @@ WEBHOOK_BUGS = {
     ),
     "senders are not woken": Bug("", "if untold_news then ring_senders() end"),
     "an untold job is erased": Bug("sweep", "if tonumber(r.untold or 0) > 0 then return true end"),
+    "a job is erased that a delivery waits for": Bug(
+        "sweep",
+        "'status') == 'pending' then return true end",
+        "'status') == 'pending' then return false end",
+    ),
     "an untold job is never erased": Bug(
         "sweep", "r.retained_until + 7 * DAY > now and is_awaited", "is_awaited"
     ),
