@@ -18,6 +18,7 @@ from jobs.queue import JobQueue
 from jobs.submission import entry_for
 
 from .accounts import Account
+from .books import DAY
 from .draws import JOBS, MODEL, VERSIONS, options
 from .ending import come_to_rest
 from .fleet import Held, Numbered, Worker, driven
@@ -148,6 +149,15 @@ class World(RuleBasedStateMachine):
         """Let it be this time."""
         self.now = now
         self.link.set_clock(now)
+
+    def pass_time(self, step: int) -> None:
+        """Let time pass, but for the month after which nobody is told any more."""
+        books = self.link.shards.values()
+        ends = [each.until for b in books for each in b.gone.values()]
+        calls = [call for b in books for call in b.deliveries.values() if call.place]
+        ends += [call.until for call in calls if call.until is not None]
+        if self.now + step + 10 * DAY < min(ends, default=1 << 60):
+            self.set_clock(self.now + step)
 
     @invariant()
     def books_agree(self) -> None:
