@@ -115,6 +115,15 @@ class Sender:
         self.results[shard] = []
 
 
+def tell_in_time(world: World, now: int) -> None:
+    """What was erased is told of within thirty days: then it fades, which no sender can help."""
+    for shard, books in world.link.shards.items():
+        while any(one.until <= now for one in books.gone.values()):
+            sender = Sender("timely", world.link, world.options)
+            sender.look(shard, 50)
+            sender.post(shard, "forget")
+
+
 def tell_everything(world: World) -> None:
     """Empty every outbox, and end every delivery; each event was told once, or forgotten."""
     sender = Sender("last", world.link, world.options)

@@ -23,7 +23,7 @@ from .draws import JOBS, MODEL, VERSIONS, options
 from .ending import come_to_rest
 from .fleet import Held, Numbered, Worker, driven
 from .link import Link
-from .senders import Sender
+from .senders import Sender, tell_in_time
 from .wire import Wire
 
 
@@ -147,6 +147,7 @@ class World(RuleBasedStateMachine):
 
     def set_clock(self, now: int) -> None:
         """Let it be this time."""
+        tell_in_time(self, now)
         self.now = now
         self.link.set_clock(now)
 
