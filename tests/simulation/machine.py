@@ -8,6 +8,7 @@ from hypothesis.stateful import precondition, rule
 from jobs import scripts
 from jobs.errors import IdempotencyConflict, NoSuchJob, NotCancelable, QueueFull
 from jobs.job import NewJob
+from jobs.states import Status
 
 from .draws import (
     AFTER,
@@ -185,6 +186,10 @@ class Machine(Sending):
         else:
             given = [each for each in given if jobs[each[1].id].token != each[1].token]
         given = [each for each in given if jobs[each[1].id].final == ended] or given
+        if which > 127:
+            # It is most tempting where another one is at work.
+            working = [each for each in given if jobs[each[1].id].status == Status.RUNNING]
+            given = working or given
         if not given:
             return
         life, job = given[-1 - which % len(given)]

@@ -12,7 +12,7 @@ from jobs import scripts
 from .accounts import Call
 from .draws import FATES, POSTS, SENDERS, SHARDS, WHICH
 from .fleet import driven
-from .senders import Sender
+from .senders import LEASE_S, Sender
 from .world import World
 
 
@@ -27,11 +27,13 @@ class Act(NamedTuple):
     retry_ms: int
 
 
+WHATS = (
+    *("lease", "lease", "tell", "tell", "tell", "repeat", "stale", "release"),
+    *("post again", "wait", "replay", "enable", "erase"),
+)
 ACTS = st.builds(
     Act,
-    what=st.sampled_from(
-        ["lease", "tell", "tell", "tell", "repeat", "stale", "release", "replay", "enable", "erase"]
-    ),
+    what=st.sampled_from(WHATS),
     who=SENDERS,
     shard=SHARDS,
     which=WHICH,
@@ -55,6 +57,11 @@ def perform(world: World, act: Act) -> None:
         sender.lease(shard, 1 + act.which % 8, room)
     elif act.what == "release":
         driven(sender.outbox.release(shard, 1 + act.which % 8))
+    elif act.what == "post again":
+        sender.post_again()
+    elif act.what == "wait":
+        # Every lease runs out.
+        world.pass_time(int(LEASE_S * 1000) + 1)
     else:
         _help(world, shard, act, call)
 

@@ -14,7 +14,7 @@ from .telling_machine import Telling
 from .webhook_bugs import WEBHOOK_BUGS, Bug
 from .wire import Wire
 
-EXAMPLES, STEPS = 1_000, 50
+EXAMPLES, STEPS = 3_000, 50
 
 
 BUGS = {
