@@ -13,7 +13,7 @@ from jobs.worker_queue import Claimed
 from telemetry import logs
 from worker.backoff import TRANSIENT, Backoff
 from worker.cancels import Cancels
-from worker.holding import AT_WORK, LEAVING, UNSTARTED, Held, Phase
+from worker.holding import AT_WORK, UNSTARTED, Held, Phase
 from worker.probing import silent
 from worker.returning import Returner
 from worker.station import Station
@@ -109,7 +109,7 @@ class Feeder:
                 unsettled=holding.count(Phase.SETTLING),
                 held_bytes=holding.bytes,
                 last_found=self._last_found,
-                suspects=holding.counts[Phase.ASIDE] + self._suspect_at_engine(),
+                suspects=holding.counts[Phase.ASIDE] + self._suspect_open(),
                 careful=station.careful,
                 seconds_per_job=timing.seconds_per_job,
                 batch_s=timing.expected_s(limits.max_batch),
@@ -177,6 +177,8 @@ class Feeder:
         station = self._station
         if not station.holding.counts[Phase.ASIDE] or not self._engine_empty():
             return
+        if self._suspect_open():
+            return
         if station.quiet or not station.engine.ready:
             return
         held = min(station.holding.in_phase(Phase.ASIDE), key=lambda each: each.since)
@@ -220,13 +222,17 @@ class Feeder:
         at_engine = holding.count(Phase.FED, Phase.STARTING, *AT_WORK)
         return not at_engine and holding.on_gpu is None
 
-    def _suspect_at_engine(self) -> bool:
+    def _suspect_open(self) -> bool:
+        """Whether a suspect is at the engine, or Redis has not heard yet what became of it.
+
+        Until then it ran alone for the world: were another begun meanwhile, on whichever shard, and
+        this worker lost, it would be convicted of a death that is not its own.
+        """
         lone = self._lone
         return (
             lone is not None
             and lone.job.crashes > 0
             and self._station.holding.jobs.get(lone.id) is lone
-            and lone.phase not in LEAVING
         )
 
     def _send(self, held: list[Held], *, more: bool) -> None:

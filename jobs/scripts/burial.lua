@@ -19,27 +19,11 @@ local function give_back(id, r, charge, alone, reason, detail)
   return 'ok'
 end
 
--- One that ran alone and whose outcome was lost on the way is still running here, while the engine
--- was at its next job by then: whoever else is running, nobody is known to have been alone.
-local function acquit(life, held)
-  local running, alone = 0, {}
-  for _, id in ipairs(held) do
-    local v = redis.call('HMGET', P .. 'job:' .. id, 'status', 'worker', 'alone')
-    if v[2] == life and (v[1] == 'running' or v[1] == 'canceling') then
-      running = running + 1
-      if v[3] == '1' then alone[#alone + 1] = id end
-    end
-  end
-  if running < 2 then return end
-  for _, id in ipairs(alone) do redis.call('HSET', P .. 'job:' .. id, 'alone', 0) end
-end
-
 -- Moves up to `limit` jobs of a life that is over. It claims and starts nothing from the first page
 -- on; a job that it still settles before its page is one job less to move.
 local function bury(life, limit, reason)
-  local first_page = redis.call('DEL', P .. 'worker:' .. life) == 1
+  redis.call('DEL', P .. 'worker:' .. life)
   local held = redis.call('HKEYS', P .. 'held:' .. life)
-  if first_page then acquit(life, held) end
   local adopted, models = {}, {}
   for i = 1, math.min(#held, limit) do
     local id = held[i]

@@ -2,7 +2,7 @@
 -- ARGV: 8 life, then {id, token, kind, payload, backoff_ms, reason, detail}; kind is succeeded, failed,
 -- timed_out, canceled or retry. Answers a verdict for each: ok, retry, canceled, already, or stale.
 local life = ARGV[8]
-local verdicts = {}
+local verdicts, models = {}, {}
 
 local function delay(id, r, backoff)
   local until_ms = now + backoff
@@ -34,7 +34,14 @@ local function settle(id, token, kind, payload, backoff, reason, detail)
   end
   -- A claimed job that never ran can only be refused.
   if r.status == 'queued' and kind ~= 'failed' then return 'stale' end
-  if kind == 'canceled' then return 'stale' end
+  if kind == 'canceled' then
+    -- Nobody here has asked for that: a failover forgot the cancel. The worker is done with it, so
+    -- it must not go on being `running` in its hands.
+    note_attempt(id, r, 'not_canceled', false, detail)
+    return_to_line(id, r)
+    models[r.model] = id
+    return 'stale'
+  end
   if DEAD[kind] then note_attempt(id, r, reason, false, detail) end
   finish(id, r, kind, payload)
   return 'ok'
@@ -44,5 +51,6 @@ for i = 9, #ARGV, 7 do
   verdicts[#verdicts + 1] = settle(ARGV[i], ARGV[i + 1], ARGV[i + 2], ARGV[i + 3],
     tonumber(ARGV[i + 4]), ARGV[i + 5], ARGV[i + 6])
 end
+for model, id in pairs(models) do ring(model, 'jobs', id) end
 flush()
 return verdicts

@@ -107,8 +107,8 @@ class Worker:
         self.coming.clear()
 
     def suspects(self) -> list[Held]:
-        """Held jobs that saw an engine die."""
-        return [each for each in self.held.values() if each.job.crashes and each.phase != "leaving"]
+        """Held jobs that saw an engine die, also those whose end Redis has not heard of."""
+        return [each for each in self.held.values() if each.job.crashes]
 
     def at_work(self) -> list[Held]:
         """Jobs that may be on the GPU."""
@@ -122,6 +122,9 @@ class Worker:
 
     def start(self, chosen: Sequence[Held]) -> None:
         """Start a batch; a suspect is a batch of its own, and waits until nothing else runs."""
+        if any(each.phase == "leaving" for each in self.suspects()):
+            # As in the feeder: for the world it still runs alone.
+            return
         batch = [each for each in chosen if each.phase in ("claimed", "starting")]
         alone = [each for each in batch if each.job.crashes]
         if alone or any(each.job.crashes for each in self.at_work()):

@@ -22,11 +22,9 @@ class Holders(Clients):
 
     def bury(self, life: str, limit: int, reason: str) -> list[list[bytes]]:
         """Take back what a dead life holds, a page of it; return the rows of the answer."""
-        first_page = self.lives.pop(life, None) is not None
+        self.lives.pop(life, None)
         self.changes += 1
         held = list(self.held[life])
-        if first_page:
-            self._acquit([self.jobs[each] for each in held])
         rows = []
         for identifier in held[:limit]:
             account = self.jobs[identifier]
@@ -43,14 +41,6 @@ class Holders(Clients):
             self.beats.pop(life, None)
             assert not self.held.pop(life)
         return rows
-
-    def _acquit(self, held: list[Account]) -> None:
-        """Where several of a life's jobs seem to run, nobody is known to have run alone."""
-        running = [each for each in held if each.status in (Status.RUNNING, Status.CANCELING)]
-        for account in running if len(running) > 1 else ():
-            if account.alone:
-                account.alone = False
-                self.touch(account)
 
     def adopt(self, packet: Packet, answer: Any) -> None:
         limit, unbroken, most = packet.given
@@ -149,7 +139,12 @@ class Holders(Clients):
         assert answer == verdicts, (answer, verdicts)
 
     def settle(self, packet: Packet, answer: Any) -> None:
-        verdicts = [self._settle(each, packet.given[0]).encode() for each in packet.mine()]
+        mine = list(packet.mine())
+        running = [self.jobs[each.id] for each in mine if each.id in self.jobs]
+        waiting = sum(account.place == "returned" for account in running)
+        verdicts = [self._settle(each, packet.given[0]).encode() for each in mine]
+        # Who is idle may take what has come back.
+        self.rings += sum(account.place == "returned" for account in running) > waiting
         assert answer == verdicts, (answer, verdicts)
 
     def _settle(self, each: Any, life: str) -> str:
@@ -165,7 +160,11 @@ class Holders(Clients):
             self.note_try(account, each.code or each.kind)
             self.delay(account, int(each.backoff_s * 1000))
             return "retry"
-        if each.kind == "canceled" or (account.status == Status.QUEUED and each.kind != "failed"):
+        if account.status == Status.QUEUED and each.kind != "failed":
+            return "stale"
+        if each.kind == "canceled":
+            self.note_try(account, "not_canceled")
+            self.to_line(account)
             return "stale"
         if each.kind in ("failed", "timed_out"):
             self.note_try(account, each.code or each.kind)
