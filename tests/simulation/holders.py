@@ -156,6 +156,9 @@ class Holders(Clients):
         if account.status == Status.CANCELING:
             self.end(account, Status.CANCELED)
             return "canceled"
+        return self._settle_own(account, each)
+
+    def _settle_own(self, account: Account, each: Any) -> str:
         if each.kind == "retry":
             self.note_try(account, each.code or each.kind)
             self.delay(account, int(each.backoff_s * 1000))
