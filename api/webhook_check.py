@@ -11,7 +11,7 @@ from typing import Any, Self
 import msgspec
 
 from api.problems import invalid_input
-from egress.resolver import Resolver
+from egress.resolver import Resolver, on_behalf_of
 from egress.targets import EgressPolicy, ForbiddenTarget, Target, Unresolvable
 from jobs.cards import CardEntry
 from jobs.errors import InvalidInput, WebhookUrlForbidden
@@ -72,6 +72,7 @@ class WebhookCheck:
     async def _require(self, webhook: Webhook, tenant: str) -> None:
         if webhook.secret is None and not await self._is_signed(tenant):
             raise invalid_input([_NO_SECRET])
+        on_behalf_of.set(tenant)
         reason = await self._names.why_not(webhook.url)
         if reason is not None:
             raise WebhookUrlForbidden(

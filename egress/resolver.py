@@ -3,13 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import socket
+import threading
+from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
+from contextvars import ContextVar
 from types import TracebackType
 from typing import Protocol, Self
 
 #: A name server that never answers holds a thread for half a minute.
 _THREADS = 32
+#: Look-ups at once on behalf of one tenant: whose name servers are dead holds up nobody else's.
+_SHARE = 8
+
+#: On whose behalf names are looked up; empty where it is nobody's in particular.
+on_behalf_of: ContextVar[str] = ContextVar("egress_on_behalf_of", default="")
 
 
 class Resolver(Protocol):
@@ -29,6 +38,8 @@ class SystemResolver:
 
     def __init__(self) -> None:
         self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="egress-names")
+        self._lock = threading.Lock()
+        self._under_way: Counter[str] = Counter()
 
     async def __aenter__(self) -> Self:
         return self
@@ -42,9 +53,25 @@ class SystemResolver:
         self._threads.shutdown(wait=False, cancel_futures=True)
 
     async def resolve(self, host: str, port: int) -> list[str]:
-        """Return the addresses of both families, in the order of the system's preference."""
-        loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._threads, _addresses, host, port)
+        """Return the addresses of both families, in the order of the system's preference.
+
+        OSError also where too many look-ups on the same behalf are under way.
+        """
+        who = on_behalf_of.get()
+        with self._lock:
+            if who and self._under_way[who] >= _SHARE:
+                raise OSError(errno.EAGAIN, "too many names are being looked up at once")
+            self._under_way[who] += 1
+        found = self._threads.submit(_addresses, host, port)
+        # Of the thread, not of who waits for it: that one may have gone long before.
+        found.add_done_callback(lambda _: self._ended(who))
+        return await asyncio.wrap_future(found)
+
+    def _ended(self, who: str) -> None:
+        with self._lock:
+            self._under_way[who] -= 1
+            if not self._under_way[who]:
+                del self._under_way[who]
 
 
 def _addresses(host: str, port: int) -> list[str]:

@@ -18,6 +18,9 @@ EACH = MOST_AT_ONCE + MOST_WAITING
 #: A slow endpoint has no more waiting than it takes within this time: a lease does not last long.
 _AHEAD_S = 5.0
 _MOST_SLOW = 4096
+#: What a crowd, all endpoints of one tenant at one host, may have of either: many paths of a slow
+#: receiver are many endpoints, and together they must not take all there is.
+_CROWD_SHARE = 4
 
 
 @dataclass(slots=True, eq=False)
@@ -30,7 +33,16 @@ class Held:
 
 
 @dataclass(slots=True)
+class _Crowd:
+    held: int = 0
+    under_way: int = 0
+    #: Endpoints that could go on, had their crowd not all it may have.
+    parked: OrderedDict[str, None] = field(default_factory=OrderedDict)
+
+
+@dataclass(slots=True)
 class _Line:
+    crowd: str
     waiting: deque[Held] = field(default_factory=deque)
     under_way: int = 0
 
@@ -47,7 +59,10 @@ class Hand:
         self._breaker = breaker
         self._most_under_way = under_way
         self._most_held = held
+        self._most_of_crowd_under_way = max(MOST_AT_ONCE, under_way // _CROWD_SHARE)
+        self._most_of_crowd_held = max(EACH, held // _CROWD_SHARE)
         self._lines: dict[str, _Line] = {}
+        self._crowds: dict[str, _Crowd] = {}
         #: Endpoints that can go on at once, in the order of their turns.
         self._turns: OrderedDict[str, None] = OrderedDict()
         self._slow: OrderedDict[str, float] = OrderedDict()
@@ -83,13 +98,22 @@ class Hand:
         return len(line.waiting) if line else 0
 
     def put(self, held: Held) -> bool:
-        """Take a delivery; False where its endpoint is left alone now."""
+        """Take a delivery; False where its endpoint is left alone now.
+
+        One of a crowd that has all it may have is let go without a word: it is due again when its
+        lease runs out. Given back it would come again at once, before all others.
+        """
         endpoint = held.delivery.endpoint
         if self._breaker.most(endpoint) == 0:
             return False
-        line = self._lines.setdefault(endpoint, _Line())
+        name = _crowd_of(held.delivery)
+        crowd = self._crowds.setdefault(name, _Crowd())
+        if crowd.held >= self._most_of_crowd_held:
+            return True
+        line = self._lines.setdefault(endpoint, _Line(name))
         line.waiting.append(held)
         self._held += 1
+        crowd.held += 1
         self._stand_in_line(endpoint, line)
         return True
 
@@ -100,8 +124,13 @@ class Hand:
             line = self._lines.get(endpoint)
             if line is None or not self._may_go(endpoint, line):
                 continue
+            crowd = self._crowds[line.crowd]
+            if crowd.under_way >= self._most_of_crowd_under_way:
+                crowd.parked[endpoint] = None
+                continue
             held = line.waiting.popleft()
             line.under_way += 1
+            crowd.under_way += 1
             self.under_way += 1
             self._stand_in_line(endpoint, line)
             return held
@@ -111,13 +140,17 @@ class Hand:
         """Count a try as over; `seconds` is how long the endpoint took, where it was reached."""
         endpoint = held.delivery.endpoint
         line = self._lines[endpoint]
+        crowd = self._crowds[line.crowd]
         line.under_way -= 1
+        crowd.under_way -= 1
         self.under_way -= 1
-        self._held -= 1
+        if crowd.parked:
+            self._turns[crowd.parked.popitem(last=False)[0]] = None
         if seconds is not None:
             self._note_pace(endpoint, seconds)
         self._stand_in_line(endpoint, line)
         self._drop_if_empty(endpoint, line)
+        self._less_held(line.crowd, 1)
 
     def give_up(self, endpoint: str) -> list[Held]:
         """Let go of what waits for an endpoint, and return it."""
@@ -126,7 +159,8 @@ class Hand:
             return []
         waiting = list(line.waiting)
         line.waiting.clear()
-        self._held -= len(waiting)
+        self._crowds[line.crowd].parked.pop(endpoint, None)
+        self._less_held(line.crowd, len(waiting))
         self._turns.pop(endpoint, None)
         self._drop_if_empty(endpoint, line)
         return waiting
@@ -138,8 +172,17 @@ class Hand:
     def _may_go(self, endpoint: str, line: _Line) -> bool:
         return bool(line.waiting) and line.under_way < self._breaker.most(endpoint)
 
+    def _less_held(self, name: str, by: int) -> None:
+        crowd = self._crowds[name]
+        crowd.held -= by
+        self._held -= by
+        if not crowd.held:
+            del self._crowds[name]
+
     def _stand_in_line(self, endpoint: str, line: _Line) -> None:
-        if endpoint not in self._turns and self._may_go(endpoint, line):
+        if endpoint in self._turns or endpoint in self._crowds[line.crowd].parked:
+            return
+        if self._may_go(endpoint, line):
             self._turns[endpoint] = None
 
     def _drop_if_empty(self, endpoint: str, line: _Line) -> None:
@@ -153,3 +196,9 @@ class Hand:
             self._slow[endpoint] = pace_s
             if len(self._slow) > _MOST_SLOW:
                 self._slow.popitem(last=False)
+
+
+def _crowd_of(delivery: Delivery) -> str:
+    # Of a URL that was checked, before its path: scheme, host and port.
+    origin = "/".join(delivery.url.split("/", 3)[:3])
+    return f"{delivery.tenant} {origin}"

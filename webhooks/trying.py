@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from egress.connect import Answer, CallFailed
+from egress.resolver import on_behalf_of
 from jobs.webhook import Delivery
 from webhooks.outcome import Seen, answered, unanswered, unsigned
 from webhooks.signing import NoSecret
@@ -52,6 +53,7 @@ class Trier:
             return unsigned(str(error), at)
         clock = asyncio.get_running_loop().time
         sent = clock()
+        on_behalf_of.set(delivery.tenant)
         try:
             answer = await self.post(
                 delivery.url,

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import socket
 import threading
 
 import pytest
 
-from egress.resolver import SystemResolver
+from egress.resolver import SystemResolver, on_behalf_of
 
 
 async def test_names_and_numbers_become_addresses() -> None:
@@ -46,3 +47,42 @@ async def test_no_such_name_is_not_the_same_as_no_name_server(
                 await resolver.resolve("name.test", 443)
         else:
             assert await resolver.resolve("name.test", 443) == []
+
+
+async def test_whose_name_servers_are_dead_holds_up_nobody_else(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    dead = threading.Event()
+
+    def look_up(host: str, port: int, **_: object) -> list[tuple[object, ...]]:
+        if host.startswith("dead"):
+            dead.wait(20)
+        return [(0, 0, 0, "", ("192.0.2.7", port))]
+
+    monkeypatch.setattr(socket, "getaddrinfo", look_up)
+
+    async def asked(tenant: str, host: str) -> list[str]:
+        on_behalf_of.set(tenant)
+        return await resolver.resolve(host, 443)
+
+    async with SystemResolver() as resolver:
+        try:
+            waiting = [asyncio.create_task(asked("a", f"dead-{n}.test")) for n in range(40)]
+            refused, pending = await asyncio.wait(waiting, timeout=0.2)
+            assert len(pending) == 8
+            for task in refused:
+                with pytest.raises(OSError, match="too many names"):
+                    task.result()
+            assert await asyncio.wait_for(asked("b", "live.test"), 5) == ["192.0.2.7"]
+            # A try that is over does not end its look-up: only a thread that is free counts.
+            for task in pending:
+                task.cancel()
+            await asyncio.wait(pending)
+            with pytest.raises(OSError, match="too many names"):
+                await asked("a", "live.test")
+        finally:
+            dead.set()
+        async with asyncio.timeout(5):
+            while resolver._under_way:  # noqa: ASYNC110 - threads tell no event
+                await asyncio.sleep(0.01)
+        assert await asked("a", "live.test") == ["192.0.2.7"]

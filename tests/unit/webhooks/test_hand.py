@@ -86,3 +86,48 @@ def test_what_waits_can_be_given_up_and_what_is_under_way_not():
 def test_room_is_for_all_of_them_together():
     _, hand = hand_of(*["a"] * 12, held=20)
     assert hand.room == 8
+
+
+def crowd(hand, count, *, tenant="acme", first=0):
+    """Deliveries to as many paths of one host."""
+    for number in range(first, first + count):
+        url = f"https://slow.example/{number}"
+        one = delivery(number, f"{tenant}-{number}", tenant=tenant, url=url)
+        hand.put(Held(7, one, 100.0))
+
+
+def test_many_paths_of_one_host_take_a_quarter_of_all():
+    _, hand = hand_of(under_way=64, held=400)
+    crowd(hand, 300)
+    assert len(hand) == 100
+    begun = begin(hand)
+    assert len(begun) == 16
+    hand.put(Held(7, delivery(999, "other"), 100.0))
+    assert [held.delivery.endpoint for held in begin(hand)] == ["other"]
+    # The next of the crowd goes as one has ended, and none before.
+    hand.done(begun[0])
+    assert [held.delivery.endpoint for held in begin(hand)] == ["acme-16"]
+    assert begin(hand) == []
+
+
+def test_another_tenant_at_the_same_host_is_another_crowd():
+    _, hand = hand_of(under_way=64, held=400)
+    crowd(hand, 50)
+    begin(hand)
+    crowd(hand, 3, tenant="other", first=100)
+    assert len(begin(hand)) == 3
+
+
+def test_a_crowd_that_has_ended_or_was_given_up_leaves_nothing_behind():
+    _, hand = hand_of(under_way=64, held=400)
+    crowd(hand, 60)
+    begun = begin(hand)
+    assert len(hand.give_up_all()) == 60 - len(begun)
+    for held in begun:
+        hand.done(held)
+    assert (len(hand), hand.under_way, hand._crowds, hand._lines) == (0, 0, {}, {})
+    crowd(hand, 60)
+    while begun := begin(hand):
+        for held in begun:
+            hand.done(held)
+    assert (len(hand), hand._crowds) == (0, {})
