@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import sys
 import time
 from collections import OrderedDict
 from collections.abc import Sequence
@@ -61,20 +60,26 @@ class Admission:
         self._taken = self._promised = 0
         #: Bytes let in since the last reading: taken, and taken or promised.
         self._taken_since = self._given_since = 0
+        #: The last reading failed: what it would have shown may be worse than what is known.
+        self._stale = False
         self._refreshing: asyncio.Task[None] | None = None
         self._rewrite_at = float("-inf")
 
     async def refresh(self) -> None:
         """Read how full Redis is and let it make room; raises QueueUnavailable."""
         began = time.monotonic()
-        self._taken_since = self._given_since = 0
+        # Taken off only once there is a reading: one that hangs must not let submits pass by it.
+        taken, given = self._taken_since, self._given_since
         try:
             loads = await self._loads.refresh()
             rooms = await self._reader.read()
         except HeadraceError:
             # It may have gone away for want of room: the next submit waits for a reading.
-            self._taken_since = sys.maxsize
+            self._stale = True
             raise
+        self._stale = False
+        self._taken_since -= taken
+        self._given_since -= given
         self._left = [each for room in rooms for each in left(room, owed(loads))]
         while self._given and (oldest := next(iter(self._given))).at < began - _ON_ITS_WAY_S:
             self.take_back(oldest)
@@ -136,9 +141,11 @@ class Admission:
             await asyncio.shield(self._refreshing)
 
     def _much_was_given(self) -> bool:
-        # Against each bound what it bounds: small jobs with large results fill it by mere promises.
+        if self._stale:
+            return True
         if not self._left:
             return self._taken_since > _LEAST
+        # Against each bound what it bounds: small jobs with large results fill it by mere promises.
         return any(
             (self._given_since if each.owing else self._taken_since)
             > max(_LEAST, each.bytes * _SHARE)

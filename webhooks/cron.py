@@ -1,4 +1,4 @@
-"""The cron: RQ's scheduler of what recurs, which has lost retries found again."""
+"""The cron: RQ's scheduler of what recurs. Lost retries are found again, and house is kept."""
 
 from __future__ import annotations
 
@@ -12,12 +12,14 @@ from rq.exceptions import SchedulerNotFound, StopRequested
 from rq.job import Job
 
 from telemetry import logs
-from webhooks.retries import sweep
+from webhooks.retries import housekeep, sweep
 from webhooks.rq_connection import AWAY, DUPLICATE, rq_connection
-from webhooks.rq_parts import JOB_OPTIONS, SWEEP, job_id, queue_name, queue_on
+from webhooks.rq_parts import JOB_OPTIONS, job_id, queue_name, queue_on
 
 #: How often retries that RQ has lost are looked for.
 SWEEP_S = 30
+#: How often what is due is done on shards where no model lives any more, and nobody else looks.
+HOUSEKEEP_S = 600
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.5, 10.0
 
 log = logs.get("webhooks.cron")
@@ -31,10 +33,11 @@ class OncePerTurn(CronJob):
     def enqueue(self, connection: Any) -> Job | None:  # type: ignore[override]
         """Enqueue it; None where another cron was first."""
         turn = int(time.time() // (self.interval or 1))
+        name = self.func_name.rpartition(".")[2]
         try:
             return queue_on(connection, self.namespace).enqueue_call(
                 self.func_name,
-                job_id=job_id(queue_name(self.namespace), f"sweep-{turn}"),
+                job_id=job_id(queue_name(self.namespace), f"{name}-{turn}"),
                 unique=True,
                 # Nobody takes it: then the next one is as good.
                 ttl=2 * (self.interval or 1),
@@ -79,8 +82,8 @@ def run_cron(url: str, namespace: str, stop: threading.Event) -> None:
 
 def _scheduler(connection: Any, namespace: str) -> Cron:
     scheduler = Cron(connection, logging_level="WARNING")
-    job = OncePerTurn(queue_name(namespace), func=sweep, interval=SWEEP_S)
-    assert job.func_name == SWEEP
-    job.namespace = namespace
-    scheduler.get_jobs().append(job)
+    for func, interval_s in ((sweep, SWEEP_S), (housekeep, HOUSEKEEP_S)):
+        job = OncePerTurn(queue_name(namespace), func=func, interval=interval_s)
+        job.namespace = namespace
+        scheduler.get_jobs().append(job)
     return scheduler

@@ -1,4 +1,4 @@
-"""What RQ runs: retries are made due in time, and those that it lost are found again."""
+"""What RQ runs: retries are made due in time, lost ones are found again, and house is kept."""
 
 from __future__ import annotations
 
@@ -9,8 +9,10 @@ from types import TracebackType
 from typing import Any, Self, TypeVar
 
 from jobs.connection import RedisConnections
+from jobs.deliveries import DeliveryLog
 from jobs.outbox import Outbox
 from jobs.shards import SHARDS
+from jobs.sweeping import sweep as sweep_shards
 from telemetry import logs
 from webhooks.rq_parts import TIMEOUT_S
 from webhooks.settings import WebhookSettings
@@ -34,7 +36,9 @@ class Releaser:
             durability=settings.durability,
             pool_size=4,
         )
-        self._outbox = Outbox(self._connections, settings.queue_options(), sender="retries")
+        self._options = settings.queue_options()
+        self._outbox = Outbox(self._connections, self._options, sender="retries")
+        self._log = DeliveryLog(self._connections, self._options)
         scale = min(1.0, settings.webhook_delay_scale)
         self._grace_s = max(_LEAST_GRACE_S, _GRACE_S * scale)
         self._loop = asyncio.new_event_loop()
@@ -71,6 +75,20 @@ class Releaser:
     def sweep(self) -> int:
         """Release on every shard what RQ should have long released; return how many."""
         return self._run(self._sweep())
+
+    def housekeep(self) -> int:
+        """Do on every shard what is due, also where no model and no API looks any more; return how
+        many jobs have expired.
+        """
+        return self._run(self._housekeep())
+
+    async def _housekeep(self) -> int:
+        expired = len(await sweep_shards(self._connections, self._options, range(SHARDS)))
+        # Listing them drops those of which nothing is left.
+        failing = await self._log.endpoints()
+        disabled = sum(endpoint.disabled_at is not None for endpoint in failing)
+        log.info("house_kept", expired=expired, failing=len(failing), disabled=disabled)
+        return expired
 
     async def _release(self, shard: int) -> int:
         total = 0
@@ -116,3 +134,8 @@ def release(shard: int) -> int:
 def sweep() -> int:
     """Run by RQ: find what it has lost."""
     return _ours().sweep()
+
+
+def housekeep() -> int:
+    """Run by RQ: do what is due on every shard."""
+    return _ours().housekeep()

@@ -1,4 +1,4 @@
-"""RQ as it is used here: JSON, a queue of our own, and callables from a list of two."""
+"""RQ as it is used here: JSON, a queue of our own, and callables from a short list."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ from telemetry import logs
 
 #: The only callables that run, whatever is written into RQ's Redis.
 RELEASE, SWEEP = "webhooks.retries.release", "webhooks.retries.sweep"
-ALLOWED = (RELEASE, SWEEP)
+HOUSEKEEP = "webhooks.retries.housekeep"
+ALLOWED = (RELEASE, SWEEP, HOUSEKEEP)
 
 TIMEOUT_S = 60
 FAILURE_TTL_S = 7 * 86400

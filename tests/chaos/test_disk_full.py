@@ -135,11 +135,10 @@ def flow(clients: Clients, given: dict[str, object], most: int) -> bool:
     return count <= 0
 
 
-def first_refused(api: Api, ledger: Ledger) -> httpx.Response:
-    """Submit until one is refused: the last block of a full disk may have room for a job or two."""
-    while (answer := api.post(MODEL, SMALL)).status_code == 202:
-        ledger.accept(answer.json()["id"])
-    return answer
+def refused_once_full(api: Api) -> httpx.Response:
+    """Submit as soon as the API says that it takes no jobs: it looks once a second."""
+    until(lambda: api.status("/healthz") == 503, 10, "the API knows")
+    return api.post(MODEL, SMALL)
 
 
 @pytest.mark.timeout(200)
@@ -155,7 +154,7 @@ def test_a_disk_that_others_fill_ends_redis_and_loses_nothing(disk: Path) -> Non
             clients.flood(lambda _: SMALL, 400)
             foreign = fill(disk)
             until(lambda: len(ends) > 1, 30, "the end of Redis, twice")
-            refused = first_refused(api, ledger)
+            refused = refused_once_full(api)
             time.sleep(5)
             foreign.unlink()
             clients.drained(DRAINS_S)
@@ -180,7 +179,7 @@ def test_headrace_up_finishes_what_it_has_on_a_disk_that_stays_full(disk: Path) 
             clients.flood(lambda _: SMALL, 400)
             foreign = fill(disk)
             until(lambda: "redis restarting" in process.said(), 30, "the end of Redis")
-            refused = first_refused(api, ledger)
+            refused = refused_once_full(api)
             # With the ballast alone: what fills the disk is still there.
             clients.drained(DRAINS_S)
             open_then = len(ledger.open())

@@ -31,11 +31,10 @@ LONGEST_S = 272_105 * SCALE * 1.2 + 150
 TIMEOUT_S = 1.0
 #: RQ's lock of one that was killed lasts a minute; until then the cron finds what is due.
 KILL_EVERY_S = 20.0
-#: In CI, where other work falls into either: not as late as a wait for one that hangs.
-LATE_S = 0.9 * TIMEOUT_S
 EACH = 3
 #: Healthy calls that are timed, alone and beside the others.
 TIMED = 150
+ROUNDS = 4
 EVERY_S = 0.03
 #: kind -> how many tries, how it ends, and what each failed try says.
 EXPECTED: dict[str, tuple[int, str, str]] = {
@@ -114,7 +113,7 @@ def test_each_is_tried_as_the_schedule_says_and_a_healthy_one_hardly_notices() -
         api.ready(MODEL)
         submit(api, zoo, "healthy")
         until(lambda: len(zoo.late), 20, "the first call")
-        alone = min(timed(api, zoo) for _ in range(2))
+        alone = min(timed(api, zoo) for _ in range(ROUNDS))
         over = threading.Event()
         began = time.monotonic()
         with Supervisor({"retries": retries, "cron": cron}) as supervisor:
@@ -125,8 +124,8 @@ def test_each_is_tried_as_the_schedule_says_and_a_healthy_one_hardly_notices() -
                     for kind in KINDS
                     if kind != "healthy"
                 }
-                # Whatever else this machine does may fall into one of the two.
-                beside = min(timed(api, zoo) for _ in range(2))
+                # What else this machine does falls into some rounds; they would fall into all.
+                beside = min(timed(api, zoo) for _ in range(ROUNDS))
                 # A process that starts takes half of this machine for a second.
                 thread.start()
                 every = [job for some in jobs.values() for job in some]
@@ -152,7 +151,7 @@ def test_each_is_tried_as_the_schedule_says_and_a_healthy_one_hardly_notices() -
             and sender.running
             and read < ENDLESS / 20
             and largest < 200 << 20
-            and beside < (max(2 * alone, 0.05) if FULL else LATE_S)
+            and beside < 2 * alone
         )
         report(
             "webhook_zoo",

@@ -143,6 +143,44 @@ async def test_a_redis_that_is_away_is_not_called_full(
     assert codes == {202}
 
 
+async def test_while_a_reading_hangs_no_submit_passes_by_the_one_before(
+    api: Any, show: Show, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Redis went away for want of room, and is slow to come back."""
+    show(memory=60 * MIB, memory_limit=100 * MIB)
+    await api.app.front.admission.refresh()
+    full = Room(
+        memory=71,
+        memory_limit=100,
+        live=0,
+        log=0,
+        rewriting=False,
+        disk=None,
+        write_failed=False,
+    )
+    answered = asyncio.Event()
+
+    async def away(self: RoomReader) -> list[Room]:
+        raise QueueUnavailable("Redis is away.")
+
+    async def slow(self: RoomReader) -> list[Room]:
+        await answered.wait()
+        return [full]
+
+    monkeypatch.setattr(RoomReader, "read", away)
+    with pytest.raises(QueueUnavailable):
+        await api.app.front.admission.refresh()
+    monkeypatch.setattr(RoomReader, "read", slow)
+    reading = asyncio.create_task(api.app.front.admission.refresh())
+    await asyncio.sleep(0.05)
+    submitting = asyncio.create_task(submit(api))
+    await asyncio.sleep(0.1)
+    assert not submitting.done()
+    answered.set()
+    await reading
+    assert (await submitting).json()["code"] == "queue_full"
+
+
 async def test_what_brought_no_new_job_fills_no_books(
     api: Any, show: Show, monkeypatch: pytest.MonkeyPatch
 ) -> None:

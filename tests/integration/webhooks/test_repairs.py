@@ -12,6 +12,7 @@ import redis
 from rq import Queue
 from rq.serializers import JSONSerializer
 
+from jobs.states import Status
 from jobs.webhook import DeliveryStatus
 from webhooks.rq_parts import queue_name
 
@@ -38,6 +39,15 @@ async def test_retries_that_rq_lost_with_its_redis_are_found_by_the_cron(
             ):
                 await until_status(rig, jobs[0].id, DeliveryStatus.DELIVERED, 25)
     assert len(receiver.calls) == 2
+
+
+async def test_the_cron_keeps_house_where_nobody_lives(rig: Rig, redis_url: str) -> None:
+    # No card names this shard, no worker and no API looks at it.
+    job = await rig.submit(deadline_s=0.01)
+    with Process("retries", redis_url), Process("cron", redis_url):
+        async with asyncio.timeout(25):
+            while (await rig.get(job)).status is not Status.EXPIRED:  # noqa: ASYNC110
+                await asyncio.sleep(0.1)
 
 
 async def test_rqs_redis_away_does_not_keep_anything_from_being_told(
