@@ -32,11 +32,9 @@ DRIVERS = 4
 LATE_S = SOCKET_TIMEOUT_S + 0.5
 #: Those about deliveries are cut in test_webhook_cuts.py.
 SCRIPTS = set(SCRIPT_NAMES.values()) - SENT_FOR_WEBHOOKS
-#: Sent once in a life of Redis, and nobody waits for what comes of it.
-ONCE_A_LIFE = {"BGREWRITEAOF"}
 #: What a role sends only after a cut; what it sends only at its start and end: see passing.py.
 AFTER_A_CUT = {
-    "api": {MESSAGE, "HELLO", "CLIENT SETINFO", "SUBSCRIBE", "SCRIPT LOAD"},
+    "api": {MESSAGE, "HELLO", "CLIENT SETINFO", "SUBSCRIBE", "SCRIPT LOAD", "BGREWRITEAOF"},
     "steady": {"HELLO", "CLIENT SETINFO", "XREVRANGE", "SCRIPT LOAD", "hand_back"},
 }
 #: What `replicated` adds, and what it is added to.
@@ -104,10 +102,7 @@ def test_every_point_of_a_confirmed_write_is_cut_once() -> None:
 
 def fire_pairs(bench: Bench, chance: random.Random, count: int) -> int:
     """Cut at two points drawn by chance, together; return how many pairs fell."""
-    seen = {
-        role: sorted({*bench.proxies[role].seen} - {"TIME"} - ONCE_A_LIFE)
-        for role in ("api", "steady")
-    }
+    seen = {role: sorted({*bench.proxies[role].seen} - {"TIME"}) for role in ("api", "steady")}
     fired = 0
     for _ in range(2 * count):
         points = [
@@ -131,8 +126,7 @@ def drawn(chance: random.Random, names: list[str]) -> Point:
 
 def fire_all(bench: Bench, role: str) -> None:
     """Cut once wherever what this role sends, or is sent, can be cut."""
-    names = {*bench.proxies[role].seen, *AFTER_A_CUT[role]} - ONCE_A_LIFE
-    fire_names(bench, role, names)
+    fire_names(bench, role, {*bench.proxies[role].seen, *AFTER_A_CUT[role]})
 
 
 def fire_names(bench: Bench, role: str, names: set[str]) -> None:
@@ -149,7 +143,7 @@ def uncut(bench: Bench) -> list[str]:
     proxies = bench.proxies.values()
     cut = {(fault.name, fault.where) for proxy in proxies for fault in proxy.faults}
     seen = {name for proxy in proxies for name in proxy.seen} - {MESSAGE}
-    names = (SCRIPTS | seen | bench.beginning) - ONCE_A_LIFE
+    names = SCRIPTS | seen | bench.beginning
     return [
         f"never cut: {name} {w}" for name in sorted(names) for w in WHERE if (name, w) not in cut
     ]
