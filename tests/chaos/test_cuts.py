@@ -110,7 +110,7 @@ def fire_pairs(bench: Bench, chance: random.Random, count: int) -> int:
         ]
         if any(p.name == MESSAGE and p.where in WHERE[:2] for _, p in points):
             continue
-        fired += bench.fire(*points, seconds=5)
+        fired += bench.fire(*points)
         bench.probe()
         if fired == count:
             break
