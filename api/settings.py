@@ -12,17 +12,16 @@ from pydantic import (
     PositiveFloat,
     PositiveInt,
     SecretStr,
-    field_validator,
 )
 
-from egress.targets import EgressPolicy
+from egress.settings import EgressSettings
 from jobs.policy import QueueOptions
-from telemetry.settings import DAY_S, CommaList, CommaListOrUnset, HeadraceSettings, Ports
+from telemetry.settings import DAY_S, CommaList
 
 Port = Annotated[int, Field(ge=0, le=65535)]
 
 
-class ApiSettings(HeadraceSettings):
+class ApiSettings(EgressSettings):
     """What the API reads from `HEADRACE_*`; docs/settings.md says what each one does."""
 
     redis_url: str = "redis://127.0.0.1:6379/0"
@@ -48,25 +47,6 @@ class ApiSettings(HeadraceSettings):
     cors_origins: CommaList = ()
     docs: Literal["auto", "open", "off"] = "auto"
     webhook_secret: SecretStr | None = None
-    webhook_allow: CommaListOrUnset = None
-    webhook_deny: CommaList = ()
-    webhook_ports: Ports = (443,)
-
-    @field_validator("webhook_allow")
-    @classmethod
-    def _networks_and_names(cls, given: tuple[str, ...] | None) -> tuple[str, ...] | None:
-        EgressPolicy.parse(given or ())
-        return given
-
-    @field_validator("webhook_deny")
-    @classmethod
-    def _networks(cls, given: tuple[str, ...]) -> tuple[str, ...]:
-        EgressPolicy.parse((), given)
-        return given
-
-    def egress_policy(self) -> EgressPolicy:
-        """Return where webhooks may be sent."""
-        return EgressPolicy.parse(self.webhook_allow or (), self.webhook_deny, self.webhook_ports)
 
     def queue_options(self) -> QueueOptions:
         """Return the numbers that the queue's scripts need."""

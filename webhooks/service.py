@@ -74,7 +74,7 @@ async def _assemble(
     # The hand keeps endpoints apart. A limit by host here would let tries wait for each other in
     # their own time: of many paths or tenants at one host, those behind would fail untried.
     limits = Limits(MOST_UNDER_WAY, MOST_UNDER_WAY, _KEEP_ALIVE_S)
-    client = await stack.enter_async_context(EgressClient(settings.policy(), limits=limits))
+    client = await stack.enter_async_context(EgressClient(settings.egress_policy(), limits=limits))
     rq = rq_connection(settings.rq_url)
     stack.callback(rq.close)
     retries = await stack.enter_async_context(RetryQueue(queue_on(rq, settings.namespace)))

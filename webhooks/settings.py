@@ -6,21 +6,15 @@ from typing import Annotated, Literal
 
 from pydantic import Field, NonNegativeFloat, PositiveFloat, SecretStr, field_validator
 
-from egress.targets import EgressPolicy
+from egress.settings import EgressSettings
 from jobs.policy import QueueOptions
 from jobs.webhook_secrets import key_of
-from telemetry.settings import (
-    DAY_S,
-    CommaList,
-    CommaListOrUnset,
-    HeadraceSettings,
-    Ports,
-)
+from telemetry.settings import DAY_S
 
 Port = Annotated[int, Field(ge=0, le=65535)]
 
 
-class WebhookSettings(HeadraceSettings):
+class WebhookSettings(EgressSettings):
     """Read once, in webhooks/main.py."""
 
     redis_url: str = "redis://127.0.0.1:6379/0"
@@ -33,9 +27,6 @@ class WebhookSettings(HeadraceSettings):
     metrics_port: Port | None = None
     rq_redis_url: str | None = None
     webhook_secret: SecretStr | None = None
-    webhook_allow: CommaListOrUnset = None
-    webhook_deny: CommaList = ()
-    webhook_ports: Ports = (443,)
     # A delivery is leased for a minute, and a try must end well before.
     webhook_timeout_s: Annotated[float, Field(gt=0, le=30)] = 15
     webhook_delay_scale: Annotated[float, Field(gt=0, le=10)] = 1.0
@@ -53,25 +44,9 @@ class WebhookSettings(HeadraceSettings):
         """The Redis of RQ; a Cluster is refused where the connection is made."""
         return self.rq_redis_url or self.redis_url
 
-    def policy(self) -> EgressPolicy:
-        """Return what may be called."""
-        return EgressPolicy.parse(self.webhook_allow or (), self.webhook_deny, self.webhook_ports)
-
     def secret(self) -> str | None:
         """Return the secret of tenants that have none."""
         return None if self.webhook_secret is None else self.webhook_secret.get_secret_value()
-
-    @field_validator("webhook_allow")
-    @classmethod
-    def _networks_and_names(cls, given: tuple[str, ...] | None) -> tuple[str, ...] | None:
-        EgressPolicy.parse(given or ())
-        return given
-
-    @field_validator("webhook_deny")
-    @classmethod
-    def _networks(cls, given: tuple[str, ...]) -> tuple[str, ...]:
-        EgressPolicy.parse((), given)
-        return given
 
     @field_validator("webhook_secret")
     @classmethod

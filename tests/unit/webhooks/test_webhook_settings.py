@@ -23,7 +23,7 @@ def test_unset_and_empty_are_two_things(monkeypatch):
 
 
 def test_ports_are_a_list_of_numbers(monkeypatch):
-    assert read(monkeypatch, webhook_ports="443,8443").policy().ports == {443, 8443}
+    assert read(monkeypatch, webhook_ports="443,8443").egress_policy().ports == {443, 8443}
     with pytest.raises(SettingsError, match="HEADRACE_WEBHOOK_PORTS"):
         read(monkeypatch, webhook_ports="443,0")
 
