@@ -16,6 +16,7 @@ from headrace.errors import StartRefused
 from headrace.up import child as child_module
 from headrace.up.child import Backoff, Child, Command, State
 from headrace.up.crew import Crew
+from tests.processes import alive
 
 Launch = Callable[..., Child]
 
@@ -71,14 +72,6 @@ async def until(true: Callable[[], object], limit_s: float = 10) -> None:
             if true():
                 return
             await asyncio.sleep(0.01)
-
-
-def alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    return "\nState:\tZ" not in Path(f"/proc/{pid}/status").read_text()
 
 
 def test_pauses_double_up_to_half_a_minute_and_a_quiet_minute_resets_them() -> None:
@@ -154,7 +147,7 @@ async def test_what_it_started_dies_with_it(launch: Launch, tmp_path: Path) -> N
         assert child.pid is not None
         os.kill(child.pid, signal.SIGKILL)
         await until(lambda: child.restarts == 1)
-        await until(lambda: not Path(f"/proc/{inner}").exists() or not alive(inner))
+        await until(lambda: not alive(inner))
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="needs PR_SET_PDEATHSIG")
@@ -179,7 +172,7 @@ asyncio.run(main())
     assert alive(inner)
     parent.kill()
     await parent.wait()
-    await until(lambda: not Path(f"/proc/{inner}").exists() or not alive(inner))
+    await until(lambda: not alive(inner))
 
 
 async def test_ready_is_asked_before_it_counts_as_running(launch: Launch) -> None:

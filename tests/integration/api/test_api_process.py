@@ -21,6 +21,7 @@ import pytest
 
 from jobs.cards import CardStore
 from jobs.connection import RedisConnections
+from tests.processes import alive
 
 from .conftest import card_of
 
@@ -169,7 +170,7 @@ def test_several_processes_behave_as_one(redis_url: str, tmp_path: Path) -> None
             assert api.status("/livez") == 200
         pids = api.children()
         assert api.stop() == 0
-        assert not [pid for pid in pids if Path(f"/proc/{pid}").exists()]
+        assert not [pid for pid in pids if alive(pid)]
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells a child of its parent's end")
@@ -179,7 +180,7 @@ def test_processes_end_with_their_parent(redis_url: str, tmp_path: Path) -> None
         api.process.kill()
         api.process.wait()
         end = time.monotonic() + 15
-        while any(Path(f"/proc/{pid}").exists() for pid in pids):
+        while any(alive(pid) for pid in pids):
             assert time.monotonic() < end
             time.sleep(0.05)
 

@@ -9,6 +9,7 @@ import time
 
 import pytest
 
+from tests.processes import alive
 from worker import wire
 
 ECHO = """
@@ -167,10 +168,10 @@ def test_it_is_killed_with_its_parent_although_the_socket_lives(tmp_path):
         child, keeper = map(int, process.stdout.readline().split())
         process.kill()
     end = time.monotonic() + 5
-    while os.path.exists(f"/proc/{child}") and time.monotonic() < end:  # noqa: PTH110
+    while alive(child) and time.monotonic() < end:
         time.sleep(0.02)
     os.kill(keeper, signal.SIGKILL)
-    assert not os.path.exists(f"/proc/{child}")  # noqa: PTH110
+    assert not alive(child)
 
 
 def test_signals_of_the_terminal_are_left_to_the_parent(ready):

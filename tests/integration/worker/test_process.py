@@ -20,6 +20,7 @@ import redis
 
 from jobs import keys
 from jobs.shards import shards_for_model
+from tests.processes import alive
 
 ACTOR = Path(__file__).parent / "actor"
 
@@ -65,11 +66,6 @@ class Process:
     async def stop(self) -> int:
         self.running.send_signal(signal.SIGTERM)
         return await asyncio.to_thread(self.running.wait, 20)
-
-
-def lives(pid: int) -> bool:
-    """Whether it is there, and more than an entry that nobody has collected yet."""
-    return os.path.lexists(f"/proc/{pid}/exe")
 
 
 @pytest.fixture
@@ -121,7 +117,7 @@ async def test_a_feeder_killed_with_jobs_leaves_them_to_its_next_life(
     for each in waiting:
         other = await rig.wait(each)
         assert (other.status, other.crashes) == ("succeeded", 0)
-    assert not lives(engine), "an engine ends with its feeder"
+    assert not alive(engine), "an engine ends with its feeder"
 
 
 async def test_a_worker_one_of_whose_tasks_fails_ends_at_once_and_says_so(
@@ -140,7 +136,7 @@ async def test_a_worker_one_of_whose_tasks_fails_ends_at_once_and_says_so(
     assert await asyncio.to_thread(worker.running.wait, 10) == 1
     (failed,) = worker.seen("worker_failed")
     assert "WRONGTYPE" in failed["exception"]
-    assert not lives(engine)
+    assert not alive(engine)
 
 
 @pytest.mark.parametrize("busy", [False, True])
@@ -153,10 +149,10 @@ async def test_a_feeder_that_is_killed_takes_its_engine_with_it_at_once(
         # Stuck where no Python runs: the engine cannot see that the line is dead.
         await rig.becomes(await rig.submit("hold the GIL"), "running")
     (engine,) = [each["engine_pid"] for each in worker.seen("engine_spawned")]
-    assert lives(engine)
+    assert alive(engine)
     worker.running.kill()
     began = time.monotonic()
-    await until(lambda: not lives(engine), "the engine ends")
+    await until(lambda: not alive(engine), "the engine ends")
     assert time.monotonic() - began < 2
 
 
