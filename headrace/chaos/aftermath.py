@@ -18,6 +18,8 @@ _STAY = frozenset(
     {"beats", "bell", "counts", "fence", "format", "stats", "worker"}
     | {"outbox", "delivery", "called", "told"}
 )
+#: Kinds that are there while a delivery is pending.
+_TELLING = frozenset({"calls", "lines", "retry"})
 
 
 def books(redis_url: str, options: QueueOptions) -> list[str]:
@@ -48,10 +50,18 @@ def erase(client: Client) -> list[str]:
 
 def leftovers(redis_url: str) -> dict[str, int]:
     """Return how many keys of which kind are there that no model keeps without jobs."""
+    return {kind: count for kind, count in _kinds(redis_url).items() if kind not in _STAY}
 
-    async def look() -> dict[str, int]:
+
+def still_telling(redis_url: str) -> bool:
+    """Return whether a delivery waits for a try, or for the answer to one to be noted."""
+    return not _TELLING.isdisjoint(_kinds(redis_url))
+
+
+def _kinds(redis_url: str) -> Counter[str]:
+    async def look() -> Counter[str]:
         async with RedisConnections(redis_url) as connections:
             names = [name for each in (await shard_keys(connections)).values() for name in each]
-        return dict(Counter(kind for kind in (n.partition(":")[0] for n in names)))
+        return Counter(name.partition(":")[0] for name in names)
 
-    return {kind: count for kind, count in asyncio.run(look()).items() if kind not in _STAY}
+    return asyncio.run(look())

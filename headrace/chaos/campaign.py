@@ -109,7 +109,7 @@ class Campaign:
                 self._say("everything is submitted and whole; reading what became of it")
                 with contextlib.suppress(TimeoutError):
                     client.read_all(SETTLE_S)
-                wait_until_told(self._ledger, receiver)
+                wait_until_told(self._ledger, receiver, stack.redis_url)
                 orphans = self._orphans(client)
             findings = judge(self._ledger, self._runs, self._faults, supervisor.lives)
         self._ledger.close()

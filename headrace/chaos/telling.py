@@ -6,6 +6,7 @@ import time
 from collections import defaultdict
 from collections.abc import Mapping
 
+from headrace.chaos.aftermath import still_telling
 from headrace.chaos.ledger import Ledger
 from headrace.chaos.receiver import Receiver
 
@@ -19,11 +20,18 @@ def owed(ledger: Ledger) -> set[str]:
     return {job for job, about in ledger.accepted.items() if about.get("tells")}
 
 
-def wait_until_told(ledger: Ledger, receiver: Receiver) -> None:
-    """Wait until each end was told, or it takes too long."""
+def wait_until_told(ledger: Ledger, receiver: Receiver, redis_url: str) -> None:
+    """Wait until each end was told and Redis knows it, or it takes too long.
+
+    A receiver may have been told by a sender that was killed before it could note the answer: the
+    delivery stays pending until its lease is over, and is then made once more.
+    """
     end = time.monotonic() + LATE_S
     while owed(ledger) - receiver.told and time.monotonic() < end:
         time.sleep(0.1)
+    end = time.monotonic() + LATE_S
+    while still_telling(redis_url) and time.monotonic() < end:
+        time.sleep(0.5)
 
 
 def untold(ledger: Ledger, receiver: Receiver) -> list[str]:
