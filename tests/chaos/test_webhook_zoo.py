@@ -1,14 +1,17 @@
 """Receivers that misbehave: each is tried as the schedule says, and a healthy one hardly notices.
 
 Everything is real but the length of the delays: the sender, RQ's worker, which is killed between
-tries, and its cron.
+tries, and its cron. The healthy one is always timed at a thousandth of the delays: at less, what is
+timed is above all the work that the others make for RQ in a few seconds instead of hours.
 """
 
 from __future__ import annotations
 
+import contextlib
 import signal
 import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +29,7 @@ from .zoo import ENDLESS, FAILS_FIRST, KINDS, Zoo
 
 #: In CI three days take half a minute, in full a quarter of an hour less ten.
 SCALE = 1e-3 if FULL else 1e-4
+TIMED_SCALE = 1e-3
 #: All delays of the schedule, the longest jitter, and what RQ, its death and a timeout add.
 LONGEST_S = 272_105 * SCALE * 1.2 + 150
 TIMEOUT_S = 1.0
@@ -103,37 +107,60 @@ def memory_of(process: Process) -> int:
     return int(line.split()[1]) * 1024
 
 
-@pytest.mark.timeout(1500)
-def test_each_is_tried_as_the_schedule_says_and_a_healthy_one_hardly_notices() -> None:
-    with Stack(webhook_allow="127.0.0.0/8") as stack, Zoo(stack.folder) as zoo:
-        api, _ = stack.api(), stack.worker()
-        given = {"webhook_delay_scale": str(SCALE), "webhook_timeout_s": str(TIMEOUT_S)}
-        sender = stack.webhooks("sender", **given)
-        retries, cron = stack.webhooks("retries", **given), stack.webhooks("cron", **given)
-        api.ready(MODEL)
-        submit(api, zoo, "healthy")
-        until(lambda: len(zoo.late), 20, "the first call")
+@contextlib.contextmanager
+def beset(stack: Stack, zoo: Zoo, scale: float) -> Iterator[tuple[Api, dict[str, Process]]]:
+    """Run an API, a worker and all of webhooks, which have made a call; yield API and webhooks."""
+    api, _ = stack.api(), stack.worker()
+    given = {"webhook_delay_scale": str(scale), "webhook_timeout_s": str(TIMEOUT_S)}
+    parts = {name: stack.webhooks(name, **given) for name in ("sender", "retries", "cron")}
+    api.ready(MODEL)
+    submit(api, zoo, "healthy")
+    until(lambda: len(zoo.late), 20, "the first call")
+    yield api, parts
+
+
+def submit_all(api: Api, zoo: Zoo) -> dict[str, list[str]]:
+    bad = [kind for kind in KINDS if kind != "healthy"]
+    return {kind: [submit(api, zoo, kind) for _ in range(EACH)] for kind in bad}
+
+
+@pytest.mark.timeout(600)
+def test_a_healthy_one_hardly_notices_the_others() -> None:
+    with (
+        Stack(webhook_allow="127.0.0.0/8") as stack,
+        Zoo(stack.folder) as zoo,
+        beset(stack, zoo, TIMED_SCALE) as (api, _),
+    ):
         alone = min(timed(api, zoo) for _ in range(ROUNDS))
+        submit_all(api, zoo)
+        # What else this machine does falls into some rounds; they would fall into all.
+        beside = min(timed(api, zoo) for _ in range(ROUNDS))
+        held = beside < 2 * alone
+        figures = {"p99_ms": round(alone * 1000, 1), "beside_p99_ms": round(beside * 1000, 1)}
+        report("webhook_healthy_beside_zoo", held, scale=TIMED_SCALE, **figures)
+        assert held, figures
+
+
+@pytest.mark.timeout(1500)
+def test_each_is_tried_as_the_schedule_says() -> None:
+    with (
+        Stack(webhook_allow="127.0.0.0/8") as stack,
+        Zoo(stack.folder) as zoo,
+        beset(stack, zoo, SCALE) as (api, parts),
+    ):
+        sender, retries, cron = parts["sender"], parts["retries"], parts["cron"]
         over = threading.Event()
         began = time.monotonic()
         with Supervisor({"retries": retries, "cron": cron}) as supervisor:
             thread = threading.Thread(target=kill_now_and_then, args=(retries, supervisor, over))
+            thread.start()
             try:
-                jobs = {
-                    kind: [submit(api, zoo, kind) for _ in range(EACH)]
-                    for kind in KINDS
-                    if kind != "healthy"
-                }
-                # What else this machine does falls into some rounds; they would fall into all.
-                beside = min(timed(api, zoo) for _ in range(ROUNDS))
-                # A process that starts takes half of this machine for a second.
-                thread.start()
+                jobs = submit_all(api, zoo)
                 every = [job for some in jobs.values() for job in some]
                 until(lambda: ended(api, every), LONGEST_S, "every delivery has ended")
             finally:
                 over.set()
-                if thread.ident is not None:
-                    thread.join()
+                thread.join()
         wrong = [each for kind in EXPECTED for each in wrong_with(api, kind, jobs[kind])]
         gone = {deliveries(api, job)[0]["status"] for job in jobs["gone"]}
         largest = memory_of(sender)
@@ -151,14 +178,11 @@ def test_each_is_tried_as_the_schedule_says_and_a_healthy_one_hardly_notices() -
             and sender.running
             and read < ENDLESS / 20
             and largest < 200 << 20
-            and beside < 2 * alone
         )
         report(
             "webhook_zoo",
             held,
             scale=SCALE,
-            healthy_p99_ms=round(alone * 1000, 1),
-            healthy_p99_beside_ms=round(beside * 1000, 1),
             read_of_endless=int(read),
             sender_mb=largest >> 20,
             deaths=len(supervisor._condemned),
