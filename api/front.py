@@ -147,7 +147,9 @@ class Front:
             self.count_finished(model, version, "expired")
         options = self.settings.queue_options()
         for each in await adopt(self.connections, options, pages, self._unbroken):
-            if each.verdict != "ok":
+            if each.verdict == "ok":
+                self.metrics.requeues.labels("worker_lost").inc()
+            else:
                 self.count_finished(each.model, each.version, each.verdict)
             log.warning(
                 "job_adopted", job_id=each.id, life=each.life, was=each.was, now=each.verdict
