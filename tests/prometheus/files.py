@@ -22,7 +22,9 @@ _PARTS = re.compile(r"_(bucket|count|sum)$")
 
 def rules() -> list[dict[str, Any]]:
     """Return every rule of the file."""
-    return [rule for group in yaml.safe_load(RULES.read_text())["groups"] for rule in group["rules"]]
+    return [
+        rule for group in yaml.safe_load(RULES.read_text())["groups"] for rule in group["rules"]
+    ]
 
 
 def alerts() -> dict[str, dict[str, Any]]:

@@ -48,7 +48,9 @@ def _unpacked(folder: Path) -> Tools:
 
 def _apt(folder: Path, *words: str, check: bool = False) -> bool:
     command = ["apt-get", "-qq", "-o", "APT::Sandbox::User=root", *words]
-    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=300)
+    done = subprocess.run(
+        command, check=False, cwd=folder, capture_output=True, text=True, timeout=300
+    )
     if check and done.returncode:
         raise RuntimeError(f"{' '.join(command)}: {done.stderr}")
     return done.returncode == 0
