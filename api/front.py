@@ -212,6 +212,8 @@ async def opened(settings: ApiSettings, metrics: Metrics) -> AsyncIterator[Front
             webhooks=await stack.enter_async_context(_webhooks(settings, connections, queue)),
             metrics=metrics,
         )
+        # Counted from 0: an increase from nothing is not seen.
+        metrics.requeues.labels("worker_lost")
         # So that the first request finds Redis checked; the background tries on if it is away.
         with contextlib.suppress(HeadraceError, TimeoutError):
             async with asyncio.timeout(_FIRST_CHECK_S):

@@ -60,7 +60,7 @@ def hold_up(book: Book) -> None:
     """Both workers are busy: what comes now can be canceled, or reaches its deadline, unrun."""
     long = []
     for _ in range(2):
-        long.append(book.submit({"seconds": 4}))
+        long.append(book.submit({"seconds": 6}))
         book.apis[0].reaches(long[-1]["id"], "running", 30)
     late = [book.submit({"n": n}, deadline_s=1, told=n < 2) for n in range(6)]
     unwanted = [book.submit({"n": n}) for n in range(7)]
