@@ -27,6 +27,7 @@ from api.routes import (
     webhooks,
 )
 from api.settings import ApiSettings
+from jobs.errors import CODES
 from telemetry import logs
 from telemetry.exposition import Exposition, MetricsServer
 from telemetry.queue_figures import QueueCollector, QueueFigures, ReadFigures, from_loop
@@ -77,8 +78,13 @@ class Application(FastAPI):
     def build_middleware_stack(self) -> ASGIApp:
         """Return what serves a request, from the outside in: CORS, the edge, the router."""
         routes = LeanRouter(self.routes, self.router)
-        observe = self._exposition.metrics.request_observer
-        edge = Edge(routes, observe, log_each=self._settings.log_level == "debug")
+        metrics = self._exposition.metrics
+        edge = Edge(
+            routes,
+            metrics.request_observer,
+            metrics.error_counter([code for code, known in CODES.items() if known.http_status]),
+            log_each=self._settings.log_level == "debug",
+        )
         origins = self._settings.cors_origins
         if not origins:
             return edge

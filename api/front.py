@@ -147,7 +147,9 @@ class Front:
             self.count_finished(model, version, "expired")
         options = self.settings.queue_options()
         for each in await adopt(self.connections, options, pages, self._unbroken):
-            if each.verdict != "ok":
+            if each.verdict == "ok":
+                self.metrics.requeues.labels("worker_lost").inc()
+            else:
                 self.count_finished(each.model, each.version, each.verdict)
             log.warning(
                 "job_adopted", job_id=each.id, life=each.life, was=each.was, now=each.verdict
@@ -210,6 +212,8 @@ async def opened(settings: ApiSettings, metrics: Metrics) -> AsyncIterator[Front
             webhooks=await stack.enter_async_context(_webhooks(settings, connections, queue)),
             metrics=metrics,
         )
+        # Counted from 0: an increase from nothing is not seen.
+        metrics.requeues.labels("worker_lost")
         # So that the first request finds Redis checked; the background tries on if it is away.
         with contextlib.suppress(HeadraceError, TimeoutError):
             async with asyncio.timeout(_FIRST_CHECK_S):

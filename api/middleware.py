@@ -27,15 +27,20 @@ log = logs.get(__name__)
 
 #: Takes note of a request: (method, route, status, seconds).
 Observe = Callable[[str, str, int, float], None]
+#: Takes note of a request that was not served, by its error's code.
+Refused = Callable[[str], None]
 
 
 class Edge:
     """The outermost layer, one per process."""
 
-    def __init__(self, app: ASGIApp, observe: Observe, *, log_each: bool = False) -> None:
+    def __init__(
+        self, app: ASGIApp, observe: Observe, refused: Refused, *, log_each: bool = False
+    ) -> None:
         """Serve `app`; with `log_each` every request gets a line, which costs as much as it."""
         self.app = app
         self.observe = observe
+        self.refused = refused
         self.log_each = log_each
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -54,10 +59,14 @@ class Edge:
         except ClientDisconnect:
             log.debug("client_went_away", request_id=exchange.request_id)
         except HeadraceError as error:
+            self.refused(error.code)
             await exchange.refuse(error, scope, receive)
         except (HTTPException, RequestValidationError) as error:
-            await exchange.refuse(as_error(error, scope), scope, receive)
+            problem = as_error(error, scope)
+            self.refused(problem.code)
+            await exchange.refuse(problem, scope, receive)
         except Exception:  # the 500 handler: whatever it was, the client gets a problem
+            self.refused(HeadraceError.code)
             if await exchange.fail(scope, receive):
                 raise
         finally:

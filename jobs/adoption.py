@@ -121,7 +121,8 @@ async def _adopt(
             failures.append(error)
             with contextlib.suppress(QueueUnavailable):
                 await connections.look_again(node)
-    if failures and len(failures) == len(nodes):
+    # What was moved is told all the same: nobody will be told of it again.
+    if not adopted and failures and len(failures) == len(nodes):
         raise failures[0]
     return adopted
 

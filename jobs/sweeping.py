@@ -34,6 +34,7 @@ async def sweep(
         except QueueUnavailable as error:
             # The servers of other shards may be well.
             failures.append(error)
-    if failures and len(failures) == len(shards):
+    # What has ended is told all the same: nobody will be told of it again.
+    if not ended and failures and len(failures) == len(shards):
         raise failures[0]
     return ended

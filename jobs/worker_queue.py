@@ -58,6 +58,8 @@ class WorkerQueue:
         self._suspect_lost: set[str] = set()
         self._unbroken = Unbroken()
         self.life = self._new_life()
+        #: What was adopted on shards that a card has named since, until `adopt` tells of it.
+        self._entered: list[Adopted] = []
         #: Jobs that claims have found past their deadline, and ended.
         self.expired = 0
         #: The last claim gave so many bytes of inputs that it may have left jobs behind.
@@ -99,7 +101,7 @@ class WorkerQueue:
             if known == await self._cards.revision():
                 return
             fresh = [shard for shard in await self._served() if shard not in self._shards]
-            await self._enter(fresh)
+            self._entered += await self._enter(fresh)
         except QueueUnavailable:
             # The cards' server may be another than those of the shards, which must go on.
             self._cards_revision = known
@@ -242,15 +244,27 @@ class WorkerQueue:
 
     async def adopt(self) -> list[Adopted]:
         """Bury lives whose beats stopped and return their jobs to the line; call each second."""
-        return await adopt(self._connections, self._options, self._shards, self._unbroken)
+        entered, self._entered = self._entered, []
+        try:
+            found = await adopt(self._connections, self._options, self._shards, self._unbroken)
+        except QueueUnavailable:
+            self._entered = entered
+            raise
+        return entered + found
 
     def listen(self) -> AsyncIterator[Bell]:
         """Yield bells for ever; a `jobs` bell also after each connect, lest one was missed."""
         return listen(self._connections, self._model, self._shards)
 
-    async def leave(self) -> None:
-        """End this life in order; what it still owns goes back uncharged."""
-        await self._run_each(scripts.LEAVE, {shard: [self.life] for shard in self._shards})
+    async def leave(self) -> int:
+        """End this life in order; what it still owns goes back uncharged, or ends as canceled.
+
+        Returns how many were canceled.
+        """
+        answers = await self._run_each(
+            scripts.LEAVE, {shard: [self.life] for shard in self._shards}
+        )
+        return sum(int(ended) for ended in answers.values())
 
 
 def _of_others(identifiers: Iterable[str], answered: Mapping[int, Any]) -> list[str]:

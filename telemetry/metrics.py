@@ -7,7 +7,7 @@ is first imported; `telemetry.exposition` adds them up again.
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
@@ -84,6 +84,9 @@ class Metrics:
         self.http_requests = self._counter(
             "http_requests_total", "HTTP requests answered.", ["method", "route", "status"]
         )
+        self.http_errors = self._counter(
+            "http_errors_total", "HTTP requests refused or failed, by error code.", ["code"]
+        )
         self.http_request_seconds = self._latency(
             "http_request_seconds", "Time to answer a request, held waits included.", ["route"]
         )
@@ -94,6 +97,12 @@ class Metrics:
             "Tries at deliveries by what they meant: delivered, retry, failed, dropped, gone.",
             ["outcome"],
         )
+
+    def error_counter(self, codes: Iterable[str]) -> Callable[[str], None]:
+        """Return what counts an error by its code; those known ahead begin at 0."""
+        for code in codes:
+            self.http_errors.labels(code)
+        return lambda code: self.http_errors.labels(code).inc()
 
     @functools.cached_property
     def request_observer(self) -> Callable[[str, str, int, float], None]:

@@ -15,6 +15,8 @@ from webhooks.retry_queue import Retries
 
 #: What Redis may be asked again after.
 TRANSIENT = (QueueUnavailable, NotDurable, QueueFull)
+#: What a try is counted as; `dropped` is one of an event that is tried once.
+OUTCOMES = (*(each.value for each in Verdict if each is not Verdict.BACK), "dropped")
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.1, 2.0
 
 log = logs.get("webhooks.results")

@@ -23,7 +23,7 @@ from telemetry.probes import Probe, ProbeServer
 from telemetry.webhook_figures import PendingCollector
 from webhooks.breaker import Breaker
 from webhooks.hand import MOST_UNDER_WAY
-from webhooks.results import Results
+from webhooks.results import OUTCOMES, Results
 from webhooks.retry_queue import RetryQueue
 from webhooks.rq_connection import rq_connection
 from webhooks.rq_parts import queue_on
@@ -80,6 +80,8 @@ async def _assemble(
     retries = await stack.enter_async_context(RetryQueue(queue_on(rq, settings.namespace)))
     outbox = Outbox(connections, settings.queue_options(), sender=_name())
     counted = exposition.metrics.webhook_deliveries
+    for outcome in OUTCOMES:
+        counted.labels(outcome)
     results = Results(outbox, retries, lambda outcome: counted.labels(outcome).inc())
     signer = Signer(WebhookSecrets(connections), settings.secret())
     trier = Trier(client.post, signer.headers, settings.webhook_timeout_s)

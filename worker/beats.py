@@ -70,6 +70,8 @@ class Beats:
             self._verify = None
         info = {"host": platform.node(), "pid": str(os.getpid()), "state": "loading"}
         adopted = await station.queue.register(info)
+        for each in adopted:
+            station.count_adopted(each)
         station.registered = True
         log.info("worker_registered", life=station.queue.life, adopted=len(adopted))
         station.changed.set()
@@ -115,8 +117,11 @@ class Beats:
         ]
         if unknown:
             log.warning("claims_lost_their_answer", job_ids=[each.id for each in unknown])
-            station.metrics.requeues.labels("lost_answer").inc(len(unknown))
-            await station.queue.hand_back(unknown)
+            for verdict in (await station.queue.hand_back(unknown)).values():
+                if verdict == "ok":
+                    station.metrics.requeues.labels("lost_answer").inc()
+                elif verdict != "stale":
+                    station.count_finished(station.model, station.version, verdict)
 
     def _buried(self) -> None:
         """Others have taken all that this life held; what still runs ends unrecorded."""

@@ -114,7 +114,7 @@ class Drain:
             async with asyncio.timeout(self._patience_s(until)):
                 while True:
                     try:
-                        await station.queue.leave()
+                        canceled = await station.queue.leave()
                     except TRANSIENT as error:
                         if not station.registered:
                             # It was never there, or was buried: nothing is left behind.
@@ -123,6 +123,10 @@ class Drain:
                             log.warning("leave_delayed", why=error.detail)
                         await asyncio.sleep(backoff.next_s())
                     else:
+                        if canceled:
+                            station.count_finished(
+                                station.model, station.version, "canceled", canceled
+                            )
                         log.info("worker_left")
                         return True
         return False

@@ -201,11 +201,11 @@ class Feeder:
             await asyncio.sleep(self._backoff.next_s())
             return False
         self._backoff.reset()
+        station.count_expired(int(verdict == "expired"))
         if held.phase is not Phase.STARTING:
             return False
         if verdict != "ok":
             log.info("job_not_started", job_id=held.id, verdict=verdict)
-            station.count_expired(int(verdict == "expired"))
             station.holding.forget(held)
             return False
         held.job = replace(held.job, started=True)

@@ -61,7 +61,5 @@ class Returner:
 
     def _ended(self, held: Held, given: HandBack, verdict: str) -> None:
         """The hand-back ended the job: it was being canceled, or it is poison."""
-        status = "canceled" if verdict == "canceled" else "failed"
-        labels = (self._station.model, self._station.version, status, verdict)
-        self._station.metrics.jobs_finished.labels(*labels).inc()
+        self._station.count_finished(self._station.model, self._station.version, verdict)
         log.warning("job_ended_by_hand_back", job_id=held.id, verdict=verdict, alone=given.alone)

@@ -3,16 +3,26 @@
 import functools
 import time
 from collections.abc import Sequence
+from typing import NamedTuple
 
 from jobs.worker_queue import Outcome
 from telemetry import logs
 from worker.delivery import Delivery
-from worker.holding import LEAVING, Held, Phase
+from worker.holding import AT_WORK, LEAVING, Held, Phase
 from worker.outcomes import outcome_of
 from worker.station import Station
 from worker.wire import Item
 
 log = logs.get("worker.settling")
+
+
+class _Parcel(NamedTuple):
+    """An outcome on its way to Redis, and whether its job was running."""
+
+    held: Held
+    outcome: Outcome
+    code: str
+    begun: bool
 
 
 class Settler:
@@ -23,12 +33,12 @@ class Settler:
         # Looking labels up costs more than counting.
         self._finished = functools.cache(station.metrics.jobs_finished.labels)
         self._end_to_end = station.metrics.end_to_end_seconds.labels(station.model)
-        self.delivery: Delivery[tuple[Held, Outcome, str]] = Delivery(
+        self.delivery: Delivery[_Parcel] = Delivery(
             "settle",
             self._deliver,
-            size=lambda each: len(each[1].payload),
+            size=lambda each: len(each.outcome.payload),
             # What names the shard in an id: reading its number costs more than the rest.
-            lane=lambda each: each[0].id[4:7],
+            lane=lambda each: each.held.id[4:7],
         )
 
     def ended(self, items: Sequence[Item]) -> None:
@@ -51,29 +61,33 @@ class Settler:
         output: bytes | None,
         error: dict[str, object] | None,
         stacks: str = "",
-    ) -> tuple[Held, Outcome, str]:
+    ) -> _Parcel:
         station = self._station
+        begun = held.phase in AT_WORK
         outcome, code = outcome_of(held, output, error, station.rules, station.limits, stacks)
         holding = self._station.holding
         holding.move(held, Phase.SETTLING)
         holding.grow(held, len(outcome.payload))
         if outcome.kind == "succeeded":
             self._station.timing.stored(len(outcome.payload))
-        return held, outcome, code
+        return _Parcel(held, outcome, code, begun)
 
-    async def _deliver(self, parcels: list[tuple[Held, Outcome, str]]) -> None:
-        verdicts = await self._station.queue.settle([outcome for _, outcome, _ in parcels])
+    async def _deliver(self, parcels: list[_Parcel]) -> None:
+        verdicts = await self._station.queue.settle([each.outcome for each in parcels])
         now_ms = time.time() * 1000
-        for held, outcome, code in parcels:
+        for held, outcome, code, begun in parcels:
             self._station.holding.forget(held)
             verdict = verdicts.get(held.id, "stale")
             # A retry whose answer was lost is not an end, although it was made already.
             if verdict == "retry" or (verdict == "already" and outcome.kind == "retry"):
                 self._station.metrics.requeues.labels("retry").inc()
-            elif verdict in ("ok", "already", "canceled"):
-                status = "canceled" if verdict == "canceled" else outcome.kind
-                self._count(status, "canceled" if verdict == "canceled" else code)
+            elif verdict in ("ok", "already"):
+                self._count(outcome.kind, code)
                 self._end_to_end.observe(max(now_ms - held.job.created_at, 0) / 1000)
+            elif verdict == "canceled" and begun:
+                self._count("canceled", "canceled")
+                self._end_to_end.observe(max(now_ms - held.job.created_at, 0) / 1000)
+            # What had not begun was ended by the cancel itself, which has counted it.
             elif verdict == "stale":
                 self._station.metrics.stale_writes_refused.inc()
             if verdict != "ok" or outcome.kind != "succeeded":

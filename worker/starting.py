@@ -58,6 +58,8 @@ class Starter:
         for held in jobs:
             station.holding.move(held, Phase.STARTING)
         verdicts = await self._insist(jobs, life)
+        # Also when the engine has died meanwhile: they have ended, and nobody else counts them.
+        station.count_expired(list(verdicts.values()).count("expired"))
         if life == station.engine.life and station.engine.ready:
             self._go(Batch(frame.batch, [], len(jobs), fed_at), jobs, verdicts)
 
@@ -82,8 +84,6 @@ class Starter:
             verdict = verdicts.get(held.id, "lost")
             if verdict != "ok":
                 log.info("job_not_started", job_id=held.id, verdict=verdict)
-                if verdict == "expired":
-                    station.count_expired(1)
                 station.holding.forget(held)
                 continue
             station.holding.move(held, Phase.STARTED)

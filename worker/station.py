@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from jobs.adoption import Adopted
 from jobs.worker_queue import WorkerQueue
 from telemetry.metrics import Metrics
 from worker.engine_handle import EngineHandle
@@ -12,6 +13,12 @@ from worker.holding import Holding
 from worker.learned import Learned
 from worker.rules import ModelLimits, Rules
 from worker.timing import BusyShare, Timing
+
+#: Why engines end, as far as it can be listed; other signals and exit codes may come.
+ENGINE_ENDS = (
+    *("cancel", "timeout", "buried", "hung", "stalled", "self_test"),
+    *("fatal", "load_failed", "sigkill", "sigsegv", "sigabrt", "exit_1"),
+)
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
@@ -52,8 +59,28 @@ class Station:
     #: when the engine last said anything about a job
     heard_at: float = 0.0
 
+    def __post_init__(self) -> None:
+        """Let what can be known ahead be counted from 0: an increase from nothing is not seen."""
+        self.metrics.oom.labels(self.model)
+        self.metrics.jobs_finished.labels(self.model, self.version, "succeeded", "")
+        for reason in ENGINE_ENDS:
+            self.metrics.engine_restarts.labels(reason)
+        for reason in (*ENGINE_ENDS, "drain", "engine_gone", "lost_answer", "retry", "worker_lost"):
+            self.metrics.requeues.labels(reason)
+
     def count_expired(self, count: int) -> None:
         """Count jobs whose deadline was found to have passed when they were to begin."""
         if count:
-            labels = (self.model, self.version, "expired", "expired")
-            self.metrics.jobs_finished.labels(*labels).inc(count)
+            self.count_finished(self.model, self.version, "expired", count)
+
+    def count_finished(self, model: str, version: str, code: str, count: int = 1) -> None:
+        """Count jobs that ended without an outcome of their own: expired, canceled, poisoned."""
+        status = "failed" if code == "poisoned" else code
+        self.metrics.jobs_finished.labels(model, version, status, code).inc(count)
+
+    def count_adopted(self, adopted: Adopted) -> None:
+        """Count a job that was taken from a life that is over."""
+        if adopted.verdict == "ok":
+            self.metrics.requeues.labels("worker_lost").inc()
+        else:
+            self.count_finished(adopted.model, adopted.version, adopted.verdict)

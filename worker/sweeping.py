@@ -2,7 +2,6 @@
 
 import asyncio
 
-from jobs.adoption import Adopted
 from telemetry import logs
 from worker.backoff import TRANSIENT
 from worker.station import Station
@@ -18,7 +17,7 @@ async def sweep_for_ever(station: Station) -> None:
     while True:
         try:
             for model, version in await station.queue.sweep():
-                station.metrics.jobs_finished.labels(model, version, "expired", "expired").inc()
+                station.count_finished(model, version, "expired")
             adopted = await station.queue.adopt()
             failing = False
         except TRANSIENT as error:
@@ -27,17 +26,8 @@ async def sweep_for_ever(station: Station) -> None:
             failing = True
         else:
             for each in adopted:
-                _count(station, each)
+                station.count_adopted(each)
                 log.warning(
                     "job_adopted", job_id=each.id, life=each.life, was=each.was, now=each.verdict
                 )
         await asyncio.sleep(EVERY_S)
-
-
-def _count(station: Station, adopted: Adopted) -> None:
-    if adopted.verdict == "ok":
-        station.metrics.requeues.labels("worker_lost").inc()
-        return
-    status = "failed" if adopted.verdict == "poisoned" else adopted.verdict
-    labels = (adopted.model, adopted.version, status, adopted.verdict)
-    station.metrics.jobs_finished.labels(*labels).inc()

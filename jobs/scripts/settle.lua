@@ -19,8 +19,9 @@ local function settle(id, token, kind, payload, backoff, reason, detail)
   if not r or r.token ~= token then return 'stale' end
   if FINAL[r.status] then
     -- By this very call, whose answer was lost; or by another, while the worker did not know.
-    local mine = r.worker == life and (r.status == kind or r.status == 'canceled')
-    return mine and 'already' or 'stale'
+    if r.worker ~= life then return 'stale' end
+    if r.status == kind then return 'already' end
+    return r.status == 'canceled' and 'canceled' or 'stale'
   end
   if r.worker ~= life then return kind == 'retry' and r.not_before and 'already' or 'stale' end
   if r.status == 'canceling' then

@@ -97,6 +97,29 @@ async def test_everything_of_a_deleted_job_is_gone(rig: Rig) -> None:
     assert await rig.keys() <= {"counts", "bell", "fence"}
 
 
+async def test_a_settle_that_comes_after_a_cancel_hears_of_the_cancel(rig: Rig) -> None:
+    worker = await rig.worker()
+    running, refused = await rig.submit(), await rig.submit()
+    [first] = await worker.claim(1, start=True)
+    [second] = await worker.claim(1)
+    assert (await rig.queue.cancel(running.id, "default")).ended is False
+    assert (await rig.queue.cancel(refused.id, "default")).ended is True
+    for _ in range(2):  # the first answer was lost
+        assert await worker.settle([done(first)]) == {running.id: "canceled"}
+    assert await worker.settle([done(second, "failed", b"{}")]) == {refused.id: "canceled"}
+    assert await worker.settle([done(first, "canceled")]) == {running.id: "already"}
+
+
+async def test_a_life_that_leaves_tells_how_many_it_ended(rig: Rig) -> None:
+    worker = await rig.worker()
+    canceled, other = await rig.submit(), await rig.submit()
+    await worker.claim(2, start=True)
+    await rig.queue.cancel(canceled.id, "default")
+    assert await worker.leave() == 1
+    assert (await rig.get(canceled)).status is Status.CANCELED
+    assert (await rig.get(other)).status is Status.QUEUED
+
+
 async def test_a_retryable_outcome_waits_its_backoff(rig: Rig) -> None:
     worker = await rig.worker()
     job = await rig.submit()

@@ -68,13 +68,13 @@ class Holders(Clients):
     def leave(self, packet: Packet, answer: Any) -> None:
         (life,) = packet.given
         held = list(self.held.pop(life, {}))
-        for identifier in held:
-            self.give_back(self.jobs[identifier], "worker_left", charge=False, alone=False)
+        jobs = [self.jobs[identifier] for identifier in held]
+        back = [self.give_back(job, "worker_left", charge=False, alone=False) for job in jobs]
         self.lives.pop(life, None)
         self.beats.pop(life, None)
         self.changes += 1
         self.rings += bool(held)
-        assert answer == len(held), (answer, held)
+        assert answer == back.count("canceled"), (answer, held)
 
     def beat(self, packet: Packet, answer: Any) -> None:
         life, pairs = packet.given[0], packet.given[1]
@@ -152,7 +152,7 @@ class Holders(Clients):
         if account is None or account.token != each.token:
             return "stale"
         if account.worker != life or account.final:
-            return "already" if self._told(account, each.kind, life) else "stale"
+            return self._told(account, each.kind, life)
         if account.status == Status.CANCELING:
             self.end(account, Status.CANCELED)
             return "canceled"
@@ -175,8 +175,11 @@ class Holders(Clients):
         self.finish(account, Status(each.kind), each.payload)
         return "ok"
 
-    def _told(self, account: Account, kind: str, life: str) -> bool:
-        """Whether a job is as an earlier call, whose answer was lost, has made it."""
-        if account.final:
-            return account.worker == life and account.status in (kind, Status.CANCELED)
-        return kind == "retry" and account.place == "backoff"
+    def _told(self, account: Account, kind: str, life: str) -> str:
+        """What is said of a job that an earlier call, whose answer was lost, may have ended."""
+        if account.final and account.worker == life:
+            if account.status == kind:
+                return "already"
+            return "canceled" if account.status == Status.CANCELED else "stale"
+        waits = not account.final and kind == "retry" and account.place == "backoff"
+        return "already" if waits else "stale"

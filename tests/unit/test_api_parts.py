@@ -218,7 +218,8 @@ def lean_app() -> FastAPI:
 async def test_a_lean_route_fills_what_its_handler_asks_for() -> None:
     app = lean_app()
     seen: list[tuple[str, str, int]] = []
-    edge = Edge(LeanRouter(app.routes, app), lambda *each: seen.append(each[:3]))
+    refused: list[str] = []
+    edge = Edge(LeanRouter(app.routes, app), lambda *each: seen.append(each[:3]), refused.append)
     transport = httpx.ASGITransport(edge)
     async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as client:
         found = await client.get("/things/a%40b?limit=7", headers={"x-who": "me"})
@@ -229,6 +230,7 @@ async def test_a_lean_route_fills_what_its_handler_asks_for() -> None:
         assert (await client.get("/nothing")).status_code == 404
     assert seen[0] == ("GET", "/things/{name}", 200)
     assert seen[-1] == ("GET", "unmatched", 404)
+    assert refused == ["invalid_input"]
     parameters = app.openapi()["paths"]["/things/{name}"]["get"]["parameters"]
     assert {each["name"] for each in parameters} >= {"name", "limit"}
 

@@ -73,8 +73,9 @@ class Queue:
         self._called("register", info)
         return []
 
-    async def leave(self) -> None:
+    async def leave(self) -> int:
         self._called("leave", None)
+        return 0
 
 
 class Engine:
