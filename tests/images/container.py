@@ -39,7 +39,9 @@ class Container:
     def start(self, command: Sequence[str] = ()) -> Self:
         """Start its entry point with this command, or its own."""
         words = [*self._config.entrypoint, *(command or self._config.command)]
-        script = [f"mount -t tmpfs -o mode=1777 tmp {self._root}/tmp", *self._binds]
+        # The options that engines give a tmpfs.
+        options = "mode=1777,noexec,nosuid,nodev"
+        script = [f"mount -t tmpfs -o {options} tmp {self._root}/tmp", *self._binds]
         script += [f"mount -t proc proc {self._root}/proc"]
         if self.read_only:
             script += [f"mount -o remount,bind,ro {self._root}"]

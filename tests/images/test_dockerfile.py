@@ -17,6 +17,7 @@ from .conftest import ROOT, TARGETS
 from .dockerfile import Copy, Dockerfile, let_through
 
 IGNORE = ROOT / ".dockerignore"
+PAGE = (ROOT / "docs" / "images.md").read_text()
 EXAMPLES = sorted(ROOT.glob("examples/*/Dockerfile"))
 
 
@@ -148,3 +149,24 @@ def test_an_examples_image_is_three_lines(path: Path) -> None:
         f"COPY . {folder}",
         f"RUN pip install -r {folder}/requirements.txt",
     ]
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_the_page_says_how_an_image_is_built_and_what_it_serves(
+    dockerfile: Dockerfile, target: str
+) -> None:
+    assert f"docker build --target {target} -t headrace-{target} .\n" in PAGE
+    config = dockerfile.config(target)
+    [row] = re.findall(rf"^\| `headrace-{target}` \|(.*)$", PAGE, re.MULTILINE)
+    _, runs, ports = row.split("|")[:3]
+    assert f"`headrace {' '.join(config.command)}`" in runs
+    assert [int(port) for port in re.findall(r"\d+", ports)] == config.ports
+
+
+def test_the_page_names_files_bases_and_profiles_that_exist(dockerfile: Dockerfile) -> None:
+    for name in re.findall(r"-f (\S+)", PAGE):
+        assert (ROOT / name).is_file(), name
+    assert set(re.findall(r"--profile (\w+)", PAGE)) == {"embed"}
+    assert set(re.findall(r"--build-arg (\w+)=", PAGE)) <= set(dockerfile.args)
+    [cuda] = re.findall(r"`(nvidia/cuda:\S+)`", PAGE)
+    assert cuda == dockerfile.args["CUDA_IMAGE"].replace("-base-", "-cudnn-runtime-")
