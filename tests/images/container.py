@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shlex
 import signal
@@ -88,7 +89,10 @@ class Container:
     def kill(self) -> None:
         """End it at once with all that it started."""
         if self._running is not None and self._running.poll() is None:
-            self._running.kill()
+            # With process 1 of its numbers all others end, and then the one that waits for it.
+            for pid in children(self._running.pid) or [self._running.pid]:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
             self._running.wait()
 
     @property

@@ -6,6 +6,7 @@ writes laid over it. Nothing outside is written, and all of it is gone when the 
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import subprocess
@@ -123,6 +124,16 @@ class Scratch:
         """A path of a root, as this process can read it."""
         return Path(f"/proc/{self.pid}/root{self.inside(name)}{path}")
 
+    def inhabitants(self) -> list[int]:
+        """The processes on this network but the holder, by this machine's numbers."""
+        found = []
+        network = Path(f"/proc/{self.pid}/ns/net").readlink()
+        for each in Path("/proc").glob("[0-9]*"):
+            with contextlib.suppress(OSError):
+                if (each / "ns" / "net").readlink() == network:
+                    found.append(int(each.name))
+        return [pid for pid in found if pid != self.pid]
+
     def layers(self, name: str) -> list[str]:
         """The layers of a root, the lowest first."""
         return self._layers[name]
@@ -133,5 +144,6 @@ def becoming(user: str) -> list[str]:
     uid, _, gid = user.partition(":")
     if uid == "0":
         return []
-    rights = ["--inh-caps=-all", "--bounding-set=-all", "--no-new-privs"]
+    # It is cleared where the user changes, so it is asked for again: nobody outlives the tests.
+    rights = ["--pdeathsig", "KILL", "--inh-caps=-all", "--bounding-set=-all", "--no-new-privs"]
     return ["setpriv", "--reuid", uid, "--regid", gid, "--clear-groups", *rights]

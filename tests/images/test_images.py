@@ -21,7 +21,7 @@ from .conftest import ROOT, TARGETS
 from .container import Container
 from .dockerfile import Dockerfile, Stage
 
-pytestmark = pytest.mark.timeout(300)
+pytestmark = pytest.mark.timeout(600)
 
 OURS = {"api", "egress", "headrace", "jobs", "model_store", "telemetry", "webhooks", "worker"}
 #: Prints a line of JSON: which distributions bring which top-level names.
@@ -71,6 +71,7 @@ def services(built: Builder, tmp_path: Path) -> Iterator[Composition]:
     composition = Composition(built, tmp_path)
     yield composition
     composition.kill()
+    until(lambda: not built.scratch.inhabitants(), 10, "nothing that was started is left")
 
 
 def run(built: Builder, image: str, folder: Path, *words: str) -> str:
