@@ -13,7 +13,7 @@ import tempfile
 from collections.abc import Iterator, Sequence
 
 from api.settings import ApiSettings
-from api.supervisor import Supervisor, end_with_parent
+from api.supervisor import Supervisor, end_with
 from jobs.connection import RedisConnections
 from jobs.errors import HeadraceError, QueueUnavailable
 from jobs.keystore import KeyStore
@@ -38,7 +38,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="headrace api", description=__doc__)
     parser.add_argument("--insecure", action="store_true", help="serve without keys off loopback")
     parser.add_argument("--listen-fd", type=int, help=argparse.SUPPRESS)
+    parser.add_argument("--child-of", type=int, help=argparse.SUPPRESS)
     given = parser.parse_args(arguments)
+    if given.child_of is not None:
+        end_with(given.child_of)
     try:
         settings = ApiSettings.read(**({"insecure": True} if given.insecure else {}))
     except SettingsError as error:
@@ -46,7 +49,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return USAGE
     logs.configure(settings.log_format, "api", level=settings.log_level)
     if given.listen_fd is not None:
-        end_with_parent()
         with socket.socket(fileno=given.listen_fd) as listener:
             return _serve(settings, listener)
     return _begin(settings)

@@ -30,6 +30,7 @@ class Supervisor:
 
     def __init__(self, settings: ApiSettings, listener: socket.socket) -> None:
         command = [sys.executable, "-P", "-m", "api", "--listen-fd", str(listener.fileno())]
+        command += ["--child-of", str(os.getpid())]
         if settings.insecure:
             command.append("--insecure")
         self._slots = [_Slot(command, listener.fileno()) for _ in range(settings.api_workers)]
@@ -119,9 +120,10 @@ def _signals(stop: threading.Event) -> Iterator[None]:
             signal.signal(sig, handler)
 
 
-def end_with_parent() -> None:
+def end_with(parent: int) -> None:
     """Ask the kernel for a SIGTERM when the parent dies, however it dies (Linux alone can)."""
     if sys.platform == "linux":
         ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
-    if os.getppid() == 1:
+    # Compared with its number: in a container the parent itself is process 1.
+    if os.getppid() != parent:
         os.kill(os.getpid(), signal.SIGTERM)

@@ -23,7 +23,7 @@ from worker.beats import NameTaken
 from worker.health import probes
 from worker.learned import LearnedFile
 from worker.life import Worker
-from worker.lock import AlreadyRunning, engine_lock
+from worker.lock import AlreadyRunning, FolderRefused, engine_lock
 from worker.settings import WorkerSettings
 from worker.several import end_with, run_several
 
@@ -61,7 +61,7 @@ def _serve_one(settings: WorkerSettings, manifest: Manifest) -> int:
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             code = EXIT_DONE if runner.run(serve(settings, manifest)) else EXIT_FAILED
-    except* WrongRedis as errors:
+    except* (WrongRedis, FolderRefused) as errors:
         _complain(errors.exceptions[0])
         code = EXIT_USAGE
     except* (AlreadyRunning, NameTaken) as errors:

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from worker.assembly import default_name
-from worker.lock import AlreadyRunning, engine_lock
+from worker.lock import AlreadyRunning, FolderRefused, engine_lock
 from worker.main import main
 from worker.settings import WorkerSettings
 
@@ -71,6 +71,15 @@ def test_a_lock_is_of_one_model_and_device_and_ends_with_its_holder(tmp_path):
         ):
             pass
     with engine_lock(tmp_path, "a", "cuda:0"):
+        pass
+
+
+def test_a_folder_that_cannot_be_written_is_named(tmp_path):
+    (tmp_path / "file").touch()
+    with (
+        pytest.raises(FolderRefused, match="set HEADRACE_DATA_DIR"),
+        engine_lock(tmp_path / "file" / "data", "a", "cpu"),
+    ):
         pass
 
 
