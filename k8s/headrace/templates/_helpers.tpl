@@ -11,11 +11,11 @@
 
 {{- /* of: (dict "root" $ "component" "api" "model" "optional") */ -}}
 {{- define "headrace.selectorLabels" -}}
-app.kubernetes.io/name: {{ include "headrace.name" .root }}
-app.kubernetes.io/instance: {{ .root.Release.Name }}
+app.kubernetes.io/name: {{ include "headrace.name" .root | quote }}
+app.kubernetes.io/instance: {{ .root.Release.Name | quote }}
 app.kubernetes.io/component: {{ .component }}
 {{- with .model }}
-headrace/model: {{ . }}
+headrace/model: {{ . | quote }}
 {{- end }}
 {{- end -}}
 
@@ -53,5 +53,5 @@ helm.sh/chart: {{ printf "%s-%s" .root.Chart.Name .root.Chart.Version | replace 
 {{- $name := default .entry $own.name -}}
 {{- $folder := default (printf "%s/%s" $model.volume.mountPath $name) $own.folder -}}
 {{- $drain := int (max $model.drainS $model.timeoutS) -}}
-{{- mergeOverwrite $model (dict "name" $name "folder" $folder "drainS" $drain) | toYaml -}}
+{{- mergeOverwrite $model (dict "name" $name "folder" $folder "drainS" $drain) | toJson -}}
 {{- end -}}

@@ -8,8 +8,8 @@ metadata:
 spec:
   podSelector:
     matchLabels:
-      app.kubernetes.io/name: {{ include "headrace.name" .root }}
-      app.kubernetes.io/instance: {{ .root.Release.Name }}
+      app.kubernetes.io/name: {{ include "headrace.name" .root | quote }}
+      app.kubernetes.io/instance: {{ .root.Release.Name | quote }}
     matchExpressions:
       - key: app.kubernetes.io/component
         operator: In
@@ -68,7 +68,7 @@ spec:
 {{- if regexMatch "^[0-9.]+$|^[0-9a-fA-F.:]+/[0-9]+$" . }}
 - to:
     - ipBlock:
-        cidr: {{ ternary . (printf "%s/32" .) (contains "/" .) }}
+        cidr: {{ ternary . (printf "%s/32" .) (contains "/" .) | quote }}
 {{- end }}
 {{- end }}
 {{- end -}}

@@ -1,13 +1,13 @@
 {{- /* What all pods share. A pod with service links would get variables HEADRACE_…, which Headrace
 takes for settings it does not know. of: (dict "root" $ "user" 10001 "group" 10001) */ -}}
 {{- define "headrace.pod" -}}
-serviceAccountName: {{ include "headrace.serviceAccountName" .root }}
+serviceAccountName: {{ include "headrace.serviceAccountName" .root | quote }}
 automountServiceAccountToken: false
 enableServiceLinks: false
 {{- with .root.Values.image.pullSecrets }}
 imagePullSecrets:
   {{- range . }}
-  - name: {{ . }}
+  - name: {{ . | quote }}
   {{- end }}
 {{- end }}
 securityContext:
@@ -69,8 +69,8 @@ annotations:
 - name: {{ .name }}
   valueFrom:
     secretKeyRef:
-      name: {{ .secret }}
-      key: {{ .entry }}
+      name: {{ .secret | quote }}
+      key: {{ .entry | quote }}
 {{- end -}}
 
 {{- define "headrace.redisEnv" -}}

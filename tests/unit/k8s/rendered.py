@@ -126,7 +126,7 @@ class Rendered:
     def model(self, pod: Pod) -> Document:
         """The values of a worker's model over the defaults."""
         own = self.values["models"][pod.labels["headrace/model"]] or {}
-        return _merged(self.values["worker"], own)
+        return merged(self.values["worker"], own)
 
 
 @functools.cache
@@ -153,12 +153,13 @@ def check(doc: Document, *minors: str) -> None:
         kubernetes_validate.validate(doc, minor, strict=True)
 
 
-def _merged(base: Document, over: Document) -> Document:
+def merged(base: Document, over: Document) -> Document:
+    """Values over their defaults; what is null keeps its default out."""
     both = dict(base)
     for name, value in over.items():
         inner = both.get(name)
         both[name] = (
-            _merged(inner, value) if isinstance(inner, dict) and isinstance(value, dict) else value
+            merged(inner, value) if isinstance(inner, dict) and isinstance(value, dict) else value
         )
     return both
 

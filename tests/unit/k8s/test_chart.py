@@ -127,6 +127,7 @@ def test_a_typo_is_refused_by_its_name(path):
         ({"models": {"a": {"volume": {"type": "hostPath", "path": ""}}}}, "path"),
         ({"models": {"a": {"autoscaling": {"type": "kedda"}}}}, "type"),
         ({"models": {"Echo_1": {}}}, "Echo_1"),
+        ({"worker": {"env": [{"name": "HEADRACE_DRAIN_S", "value": "1"}]}}, "name"),
         ({"podSecurity": {"user": 0}}, "user"),
         ({"api": {"podLabels": {"app.kubernetes.io/name": "x"}}}, "kubernetes.io/name"),
     ],

@@ -222,7 +222,7 @@ def test_the_monitors_choose_what_serves_metrics():
     assert service["spec"]["ports"][0]["name"] == monitor["spec"]["endpoints"][0]["port"]
     [monitor] = shown.of("PodMonitor")
     behind = [pod for pod in shown.pods if meets(monitor["spec"]["selector"], pod)]
-    assert {pod.component for pod in behind} == {"worker", "sender"}
+    assert {pod.component for pod in behind} == {"worker", "sender", "retries", "cron"}
     for pod in behind:
         assert "metrics" in {port["name"] for port in pod.main["ports"]}
 

@@ -13,7 +13,7 @@ EVERY = ("api", "worker", "cards", "sender", "retries", "cron", "redis", "test")
 each_case = pytest.mark.parametrize("case", CASES)
 
 #: The components whose processes serve a port.
-SERVING = ("api", "worker", "sender")
+SERVING = ("api", "worker", "sender", "retries", "cron")
 
 
 def pods(*components: str):
@@ -133,10 +133,10 @@ def test_a_workloads_selector_is_its_pods_and_nobody_elses(case, pod):
 @pods(*SERVING)
 def test_probes_ask_ports_that_the_container_has(case, pod):
     ports = {port["name"]: port["containerPort"] for port in pod.main["ports"]}
-    asked = {"api": {"/livez"}, "worker": {"/healthz", "/livez"}, "sender": {"/healthz", "/livez"}}
+    asked = {"/livez"} if pod.component == "api" else {"/healthz", "/livez"}
     probes = [pod.main[kind] for kind in ("readinessProbe", "livenessProbe")]
     probes += [pod.main["startupProbe"]] if "startupProbe" in pod.main else []
-    assert {probe["httpGet"]["path"] for probe in probes} == asked[pod.component]
+    assert {probe["httpGet"]["path"] for probe in probes} == asked
     assert {probe["httpGet"]["port"] for probe in probes} <= ports.keys()
     assert pod.main["livenessProbe"]["httpGet"]["path"] == "/livez"
     served = pod.env({})

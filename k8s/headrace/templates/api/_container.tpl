@@ -1,6 +1,6 @@
 {{- define "headrace.apiContainer" -}}
 {{- $api := .Values.api -}}
-image: {{ include "headrace.image" (dict "root" . "image" $api.image "registry" .Values.image.registry) }}
+image: {{ include "headrace.image" (dict "root" . "image" $api.image "registry" .Values.image.registry) | quote }}
 imagePullPolicy: {{ .Values.image.pullPolicy }}
 command: [headrace]
 args: [api]

@@ -1,6 +1,6 @@
 {{- define "headrace.redisContainer" -}}
 {{- $redis := .Values.redis -}}
-image: {{ include "headrace.image" (dict "root" . "image" $redis.image "registry" "") }}
+image: {{ include "headrace.image" (dict "root" . "image" $redis.image "registry" "") | quote }}
 imagePullPolicy: {{ .Values.image.pullPolicy }}
 command: [redis-server]
 # What Headrace checks before it trusts a Redis; the pod's network policy stands in for the

@@ -1,7 +1,7 @@
 {{- /* of: (dict "root" $ "part" "sender" "own" .Values.webhooks.sender) */ -}}
 {{- define "headrace.webhooksContainer" -}}
 {{- $webhooks := .root.Values.webhooks -}}
-image: {{ include "headrace.image" (dict "root" .root "image" $webhooks.image "registry" .root.Values.image.registry) }}
+image: {{ include "headrace.image" (dict "root" .root "image" $webhooks.image "registry" .root.Values.image.registry) | quote }}
 imagePullPolicy: {{ .root.Values.image.pullPolicy }}
 command: [headrace]
 args: [webhooks, run, --only, {{ .part }}]
@@ -20,18 +20,6 @@ env:
   {{- with $webhooks.env }}
   {{- toYaml . | nindent 2 }}
   {{- end }}
-{{- if eq .part "sender" }}
-{{- include "headrace.senderProbes" . }}
-{{- end }}
-resources: {{- toYaml .own.resources | nindent 2 }}
-securityContext: {{- include "headrace.containerSecurity" .root | nindent 2 }}
-volumeMounts:
-  - name: tmp
-    mountPath: /tmp
-{{- end -}}
-
-{{- /* The other two serve no port: they end when they fail, and are started again. */ -}}
-{{- define "headrace.senderProbes" }}
 ports:
   - name: metrics
     containerPort: 9090
@@ -48,4 +36,9 @@ livenessProbe:
   periodSeconds: 10
   timeoutSeconds: 5
   failureThreshold: 6
+resources: {{- toYaml .own.resources | nindent 2 }}
+securityContext: {{- include "headrace.containerSecurity" .root | nindent 2 }}
+volumeMounts:
+  - name: tmp
+    mountPath: /tmp
 {{- end -}}

@@ -1,7 +1,7 @@
 {{- /* of: (dict "root" $ "model" …) */ -}}
 {{- define "headrace.cardsContainer" -}}
 {{- $cards := .root.Values.cards -}}
-image: {{ include "headrace.image" (dict "root" .root "image" .model.image "registry" .root.Values.image.registry) }}
+image: {{ include "headrace.image" (dict "root" .root "image" .model.image "registry" .root.Values.image.registry) | quote }}
 imagePullPolicy: {{ .root.Values.image.pullPolicy }}
 command: [headrace]
 args: [worker, {{ .model.folder | quote }}, --publish-cards, --within, {{ int $cards.withinS | quote }}]

@@ -1,7 +1,7 @@
 {{- /* of: (dict "root" $ "model" …) */ -}}
 {{- define "headrace.workerContainer" -}}
 {{- $model := .model -}}
-image: {{ include "headrace.image" (dict "root" .root "image" $model.image "registry" .root.Values.image.registry) }}
+image: {{ include "headrace.image" (dict "root" .root "image" $model.image "registry" .root.Values.image.registry) | quote }}
 imagePullPolicy: {{ .root.Values.image.pullPolicy }}
 command: [headrace]
 args: {{- concat (list "worker" $model.folder) $model.args | toYaml | nindent 2 }}

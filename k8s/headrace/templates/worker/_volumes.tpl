@@ -12,7 +12,7 @@
 {{- define "headrace.modelMounts" -}}
 {{- if has .volume.type (list "pvc" "hostPath") }}
 - name: models
-  mountPath: {{ .volume.mountPath }}
+  mountPath: {{ .volume.mountPath | quote }}
   readOnly: true
 {{- end }}
 {{- with .volumeMounts }}
@@ -23,14 +23,14 @@
 {{- define "headrace.workerVolumes" -}}
 - name: tmp
   emptyDir:
-    sizeLimit: {{ .tmpSize }}
+    sizeLimit: {{ .tmpSize | quote }}
 - name: data
   emptyDir:
-    sizeLimit: {{ .dataSize }}
+    sizeLimit: {{ .dataSize | quote }}
 - name: shm
   emptyDir:
     medium: Memory
-    sizeLimit: {{ .shmSize }}
+    sizeLimit: {{ .shmSize | quote }}
 {{ include "headrace.modelVolumes" . }}
 {{- end -}}
 
@@ -38,12 +38,12 @@
 {{- if eq .volume.type "pvc" }}
 - name: models
   persistentVolumeClaim:
-    claimName: {{ .volume.claim }}
+    claimName: {{ .volume.claim | quote }}
     readOnly: true
 {{- else if eq .volume.type "hostPath" }}
 - name: models
   hostPath:
-    path: {{ .volume.path }}
+    path: {{ .volume.path | quote }}
     type: Directory
 {{- end }}
 {{- with .volumes }}
