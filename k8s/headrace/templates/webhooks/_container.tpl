@@ -41,4 +41,7 @@ securityContext: {{- include "headrace.containerSecurity" .root | nindent 2 }}
 volumeMounts:
   - name: tmp
     mountPath: /tmp
+  {{- with $webhooks.volumeMounts }}
+  {{- toYaml . | nindent 2 }}
+  {{- end }}
 {{- end -}}
