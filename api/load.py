@@ -88,9 +88,14 @@ def seconds_until_started(load: ModelOverview | None, ahead: int) -> float | Non
 
 
 def wanted_workers(load: ModelOverview) -> int:
-    """Return how many workers would clear what is waiting within `CLEAR_WITHIN_S`."""
+    """Return how many workers would clear what is waiting within `CLEAR_WITHIN_S`.
+
+    Never fewer than have jobs in their hands: what scales down would stop one of those. One that
+    drains has been stopped already, and is nobody's replica any more.
+    """
     busy = load.queued + load.running
     if busy == 0:
         return 0
+    at_work = sum(worker.holds > 0 and worker.state != "draining" for worker in load.workers)
     work_s = load.backlog_seconds * max(1, load.ready)
-    return min(busy, max(1, math.ceil(work_s / CLEAR_WITHIN_S)))
+    return max(at_work, min(busy, max(1, math.ceil(work_s / CLEAR_WITHIN_S))))

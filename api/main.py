@@ -74,7 +74,8 @@ async def preflight(settings: ApiSettings) -> None:
     """Check Redis and the keys; raises StartRefused, WrongRedis, BadKey.
 
     A Redis that is away stops nobody from starting: requests are answered with 503 until it is
-    there. Only who could open the door to a network has to know first whether keys exist.
+    there. Only who could open the door to a network has to know first whether keys exist; with a
+    keys file the door is shut anyway.
     """
     _check_secret(settings)
     async with RedisConnections(
@@ -88,6 +89,8 @@ async def preflight(settings: ApiSettings) -> None:
             keys = len(await store.records())
         except QueueUnavailable as error:
             log.warning("redis_away_at_start", detail=error.detail)
+            if settings.keys_file is not None:
+                return
             keys = 0
     if not keys and not settings.may_be_open:
         raise StartRefused(

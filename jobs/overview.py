@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from jobs import scripts
 from jobs.connection import RedisConnections
@@ -27,6 +27,8 @@ class WorkerInfo:
     reason: str
     device: str
     beat_at: int
+    #: jobs in its hands now, claimed or running
+    holds: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +79,9 @@ async def overview(
         oldest += [milliseconds_of(identifier.decode()) for identifier in row[3]]
         for flat in row[4]:
             info = _worker(fields_of(flat))
-            workers[info.name] = info
+            # Of each shard it tells what it holds there.
+            before = workers[info.name].holds if info.name in workers else 0
+            workers[info.name] = replace(info, holds=before + info.holds)
     age = time.time() - min(oldest) / 1000 if oldest else 0.0
     each = sum(learned) / len(learned) if learned else None
     size = sum(sizes) / len(sizes) if sizes else None
@@ -93,4 +97,5 @@ def _worker(record: dict[str, str]) -> WorkerInfo:
         reason=record.get("reason", ""),
         device=record.get("device", ""),
         beat_at=int(record["beat_at"]),
+        holds=int(record.get("holds", 0)),
     )

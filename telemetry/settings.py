@@ -58,6 +58,9 @@ SETTINGS: dict[str, Setting] = {
     "API_WORKERS": Setting(1, ("api", "up"), "HTTP worker processes."),
     "INSECURE": Setting(False, ("api", "up"), "Listen off loopback although no key exists."),
     "METRICS_PORT": Setting(None, _TOLD, "Port of /metrics. Unset: not served."),
+    "PROBE_HOST": Setting(
+        "127.0.0.1", ("worker", "webhooks"), "Address of their health and metrics."
+    ),
     "KEYS_FILE": Setting(None, _API, "File with the first API keys."),
     "MAX_BODY_BYTES": Setting(1024 * 1024, _API, "Largest request body."),
     "MAX_WAIT_S": Setting(60, _API, "Longest time a request may wait for a result."),

@@ -56,7 +56,12 @@ async def serve(settings: WebhookSettings) -> None:
         sender = await _assemble(settings, connections, exposition, stack)
         exposition.registry.register(PendingCollector(lambda: sender.pending))
         if settings.metrics_port is not None:
-            server = ProbeServer(settings.metrics_port, probes(sender), exposition=exposition)
+            server = ProbeServer(
+                settings.metrics_port,
+                probes(sender),
+                host=settings.probe_host,
+                exposition=exposition,
+            )
             await stack.enter_async_context(server)
             log.info("probes_served", port=server.port)
         if await _verified(connections, stop):

@@ -25,6 +25,7 @@ class WebhookSettings(EgressSettings):
     max_queue_age_s: PositiveFloat = 7 * DAY_S
     drain_s: NonNegativeFloat = 30
     metrics_port: Port | None = None
+    probe_host: str = "127.0.0.1"
     rq_redis_url: str | None = None
     webhook_secret: SecretStr | None = None
     # A delivery is leased for a minute, and a try must end well before.

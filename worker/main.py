@@ -20,6 +20,7 @@ from telemetry.probes import ProbeServer
 from telemetry.settings import SettingsError
 from worker.assembly import build_station, default_name
 from worker.beats import NameTaken
+from worker.card_command import NotPublished, publish_cards
 from worker.health import probes
 from worker.learned import LearnedFile
 from worker.life import Worker
@@ -36,6 +37,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Serve the model folders until told to stop; the exit code."""
     parser = argparse.ArgumentParser(prog="headrace worker", description="Serve model folders.")
     parser.add_argument("folders", nargs="+", metavar="DIR", help="a model folder")
+    parser.add_argument(
+        "--publish-cards",
+        action="store_true",
+        help="make the models known, so that they take jobs, and end; needs no GPU",
+    )
+    parser.add_argument(
+        "--within", type=float, default=60.0, metavar="S", help="how long Redis is waited for"
+    )
     parser.add_argument("--child-of", type=int, help=argparse.SUPPRESS)
     given = parser.parse_args(arguments)
     folders: list[str] = given.folders
@@ -48,6 +57,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         _complain(error)
         return EXIT_USAGE
     logs.configure(settings.log_format, process="worker", level=settings.log_level)
+    if given.publish_cards:
+        return _publish(settings, manifests, given.within)
     if len(manifests) > 1:
         # One process for each: a fault of one model's feeder is not the others'.
         paths = [manifest.path for manifest in manifests]
@@ -71,6 +82,18 @@ def _serve_one(settings: WorkerSettings, manifest: Manifest) -> int:
     return code
 
 
+def _publish(settings: WorkerSettings, manifests: Sequence[Manifest], within_s: float) -> int:
+    try:
+        asyncio.run(publish_cards(settings, manifests, within_s))
+    except (ModelFolderError, WrongRedis) as error:
+        _complain(error)
+        return EXIT_USAGE
+    except NotPublished as error:
+        _complain(error)
+        return EXIT_FAILED
+    return EXIT_DONE
+
+
 def _complain(error: BaseException) -> None:
     sys.stderr.write(f"{error}\n")
 
@@ -92,7 +115,12 @@ async def serve(settings: WorkerSettings, manifest: Manifest) -> bool:
         station = build_station(settings, manifest, name, connections, learned, exposition.metrics)
         worker = Worker(station, CardStore(connections), learned, connections.verify)
         if settings.worker_port is not None:
-            server = ProbeServer(settings.worker_port, probes(station), exposition=exposition)
+            server = ProbeServer(
+                settings.worker_port,
+                probes(station),
+                host=settings.probe_host,
+                exposition=exposition,
+            )
             await stack.enter_async_context(server)
             log.info("probes_served", port=server.port)
         loop = asyncio.get_running_loop()

@@ -27,6 +27,7 @@ class WorkerSettings(HeadraceSettings):
     drain_s: Annotated[float, Field(ge=0)] = 30
     data_dir: Path = Path(".headrace")
     worker_port: Port | None = None
+    probe_host: str = "127.0.0.1"
     worker_name: str | None = None
     device: Annotated[str, Field(pattern=r"^(auto|cpu|mps|cuda(:\d+)?)$")] = "auto"
     engine_threads: Annotated[int, Field(ge=1)] | None = None

@@ -57,6 +57,8 @@ class Load(Frame, frozen=True):
     worker: str = ""
     #: the device has to prove that it computes before the weights are loaded
     self_test: bool = False
+    #: say what the model is (Described) and end: no device, no weights
+    only_describe: bool = False
 
 
 class Jobs(Frame, frozen=True):

@@ -77,10 +77,25 @@ def api(
 
 def worker(
     models: Annotated[list[str], typer.Argument(metavar="DIR...", help="Model folders.")],
+    *,
+    publish_cards: Annotated[
+        bool,
+        typer.Option(
+            "--publish-cards",
+            help="Make the models known, so that they take jobs, and end; needs no GPU.",
+        ),
+    ] = False,
+    within: Annotated[
+        float | None,
+        typer.Option(min=0, help="Seconds that --publish-cards waits for Redis. [default: 60]"),
+    ] = None,
 ) -> None:
     """Run the worker of one GPU."""
     require("worker")
-    become("worker", models, {})
+    options = ["--publish-cards"] if publish_cards else []
+    if within is not None:
+        options += ["--within", str(within)]
+    become("worker", [*options, *models], {})
 
 
 def _current_folder() -> Path:

@@ -1,6 +1,7 @@
 -- overview: how a model does on this shard.
 -- ARGV: 8 model, 9 beat limit (ms). Answers {queued, running, seconds_per_job or '', oldest waiting
--- ids, workers, result_bytes or ''}, a worker as its record with `life` and `beat_at`.
+-- ids, workers, result_bytes or ''}, a worker as its record with `life`, `beat_at` and `holds`,
+-- the number of jobs of this shard in its hands.
 local model, limit = ARGV[8], tonumber(ARGV[9])
 local counts = redis.call('HMGET', P .. 'counts:' .. model, 'queued', 'running')
 local workers, oldest, targets = {}, {}, {}
@@ -13,6 +14,8 @@ for i = 1, #beats, 2 do
     fields[#fields + 1] = beats[i]
     fields[#fields + 1] = 'beat_at'
     fields[#fields + 1] = beats[i + 1]
+    fields[#fields + 1] = 'holds'
+    fields[#fields + 1] = tostring(redis.call('HLEN', P .. 'held:' .. beats[i]))
     workers[#workers + 1] = fields
   end
 end

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Annotated, Any
 
 import httpx
@@ -126,6 +127,13 @@ def test_as_many_workers_are_wanted_as_clear_the_queue_in_a_minute(
     figures: ModelOverview, wanted: int
 ) -> None:
     assert wanted_workers(figures) == wanted
+
+
+def test_no_fewer_are_wanted_than_have_jobs_in_their_hands() -> None:
+    workers = [replace(worker("ready"), holds=1)] * 3 + [worker("ready")] * 4
+    assert wanted_workers(ModelOverview(0, 3, 1.0, 0.0, workers)) == 3
+    leaving = [replace(worker("draining"), holds=1)] * 3
+    assert wanted_workers(ModelOverview(0, 3, 1.0, 0.0, leaving)) == 1
 
 
 def test_nobody_knows_when_a_cold_model_starts() -> None:

@@ -103,7 +103,8 @@ def test_the_diagram_of_states_is_the_table_of_transitions():
 
 
 def pages():
-    return [*ROOT.glob("*.md"), *DOCS.rglob("*.md"), *ROOT.glob("examples/*/*.md")]
+    found = [*ROOT.glob("*.md"), *DOCS.rglob("*.md"), *ROOT.glob("examples/*/*.md")]
+    return [*found, *ROOT.glob("k8s/*/*.md")]
 
 
 def anchors(page):

@@ -1,4 +1,6 @@
+import ast
 import asyncio
+from pathlib import Path
 
 import aiohttp
 import pytest
@@ -65,3 +67,16 @@ async def test_leaving_frees_the_port():
         await get(port, "/livez")
     async with ProbeServer(port, {"/livez": healthy}):
         assert (await get(port, "/livez"))[0] == 200
+
+
+def test_every_probe_server_listens_where_it_is_told():
+    # On loopback alone no kubelet and no Prometheus would reach it.
+    root = Path(__file__).parents[2]
+    found = 0
+    for path in [*root.glob("worker/*.py"), *root.glob("webhooks/*.py")]:
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Call) and ast.unparse(node.func) == "ProbeServer":
+                found += 1
+                told = {each.arg: ast.unparse(each.value) for each in node.keywords}
+                assert told.get("host") == "settings.probe_host", path.name
+    assert found >= 2

@@ -122,7 +122,10 @@ def serve(end: socket.socket) -> int:
     logs.bind(model=load.name, version=load.version, worker=load.worker)
     Thread(target=line.listen, name="mailbox", daemon=True).start()
     try:
-        _serve_model(load, line)
+        if load.only_describe:
+            line.outbox.send(Described(card_of(load_folder(load.path), load.shards).to_json()))
+        else:
+            _serve_model(load, line)
     except ModelFolderError as error:
         log.error("model_not_loaded", detail=error.detail)  # noqa: TRY400 - its sentence says all
         line.outbox.send(LoadFailed(error.code, error.detail))

@@ -104,7 +104,7 @@ class Api:
                 await asyncio.sleep(0.05)
                 answer = await self.client.get(path, headers=headers)
 
-    async def worker(self, model: str = "echo", version: str = "1") -> Hand:
+    async def worker(self, model: str = "echo", version: str = "1", name: str = "hand") -> Hand:
         """Return a registered worker that does what the test says."""
         queue = WorkerQueue(
             self.redis,
@@ -112,9 +112,9 @@ class Api:
             model=model,
             version=version,
             shards=shards_for_model(model),
-            worker=f"{model}-hand",
+            worker=f"{model}-{name}",
         )
-        await queue.register({"name": f"{model}-hand", "device": "cpu", "state": "ready"})
+        await queue.register({"name": f"{model}-{name}", "device": "cpu", "state": "ready"})
         return Hand(queue)
 
 

@@ -72,6 +72,19 @@ async def test_an_autoscaler_gets_its_figures(api: Any) -> None:
     assert busy["wanted"] >= 1
 
 
+async def test_a_worker_at_work_is_wanted_although_little_waits(api: Any) -> None:
+    workers = [await api.worker(), await api.worker(name="second")]
+    for worker in workers:
+        await api.submit()
+        await worker.take()
+        await beat(worker, "ready", seconds_per_job="0.01")
+    await api.submit()
+    scale = "/v1/models/echo/scale"
+    assert (await api.client.get(scale)).json()["wanted"] == 2
+    await beat(workers[0], "draining")
+    assert (await api.client.get(scale)).json()["wanted"] == 1
+
+
 async def test_unknown_models_are_404(api: Any) -> None:
     for path in ("/v1/models/nope", "/v1/models/nope/scale"):
         answer = await api.client.get(path)

@@ -19,6 +19,8 @@ from typing import Any
 import httpx
 import pytest
 
+from api.main import StartRefused, preflight
+from api.settings import ApiSettings
 from jobs.cards import CardStore
 from jobs.connection import RedisConnections
 from tests.processes import alive
@@ -201,6 +203,14 @@ def test_a_key_or_the_word_opens_every_address(
         assert api.status("/v1/jobs") == (401 if "keys_file" in settings else 200)
         headers = {"authorization": f"Bearer {KEY}"}
         assert httpx.get(f"{api.url}/v1/jobs", headers=headers).status_code == 200
+
+
+def test_while_redis_is_away_a_keys_file_shuts_the_door(tmp_path: Path) -> None:
+    away = {"redis_url": f"unix://{tmp_path}/none.sock", "api_host": "0.0.0.0"}
+    (tmp_path / "keys").write_text(f"{KEY} admin\n")
+    asyncio.run(preflight(ApiSettings(**away, keys_file=tmp_path / "keys")))
+    with pytest.raises(StartRefused, match="no API key"):
+        asyncio.run(preflight(ApiSettings(**away)))
 
 
 def test_what_cannot_work_is_named_and_ends_with_2(redis_url: str, tmp_path: Path) -> None:
