@@ -12,7 +12,7 @@ from collections.abc import Sequence
 import uvloop
 
 from jobs.errors import HeadraceError, QueueUnavailable, WrongRedis
-from telemetry import logs
+from telemetry import logs, traces
 from telemetry.settings import SettingsError
 from webhooks.cron import run_cron
 from webhooks.parts import PARTS, end_with, run_parts
@@ -38,8 +38,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         end_with(given.child_of)
     try:
         settings = WebhookSettings.read()
+        traces.check()
         rq_connection(settings.rq_url).close()
-    except (SettingsError, WrongRedis) as error:
+    except (SettingsError, traces.TracingRefused, WrongRedis) as error:
         return _refuse(error)
     name = "webhooks" if given.only is None else f"webhooks-{given.only}"
     logs.configure(settings.log_format, process=name, level=settings.log_level)
@@ -56,8 +57,11 @@ def _run(only: str | None, settings: WebhookSettings) -> int:
     if only is None:
         return asyncio.run(run_parts(settings.drain_s))
     if only == "sender":
-        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            runner.run(serve(settings))
+        with (
+            traces.opened("webhooks") as tracing,
+            asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner,
+        ):
+            runner.run(serve(settings, tracing))
         return EXIT_DONE
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):

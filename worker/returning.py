@@ -4,6 +4,7 @@ from collections.abc import Iterable
 
 from jobs.worker_queue import HandBack
 from telemetry import logs
+from telemetry.traces import trace_fields
 from worker.delivery import Delivery
 from worker.holding import LEAVING, Held, Phase
 from worker.station import Station
@@ -64,4 +65,10 @@ class Returner:
         status = "canceled" if verdict == "canceled" else "failed"
         labels = (self._station.model, self._station.version, status, verdict)
         self._station.metrics.jobs_finished.labels(*labels).inc()
-        log.warning("job_ended_by_hand_back", job_id=held.id, verdict=verdict, alone=given.alone)
+        log.warning(
+            "job_ended_by_hand_back",
+            job_id=held.id,
+            verdict=verdict,
+            alone=given.alone,
+            **trace_fields(held.job.traceparent),
+        )

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from jobs.worker_queue import Outcome
 from telemetry import logs
+from telemetry.traces import exemplar
 from worker.delivery import Delivery
 from worker.holding import LEAVING, Held, Phase
 from worker.outcomes import outcome_of
@@ -53,6 +54,8 @@ class Settler:
         stacks: str = "",
     ) -> tuple[Held, Outcome, str]:
         station = self._station
+        if station.spans is not None:
+            held.ended_ns = time.time_ns()
         outcome, code = outcome_of(held, output, error, station.rules, station.limits, stacks)
         holding = self._station.holding
         holding.move(held, Phase.SETTLING)
@@ -64,16 +67,20 @@ class Settler:
     async def _deliver(self, parcels: list[tuple[Held, Outcome, str]]) -> None:
         verdicts = await self._station.queue.settle([outcome for _, outcome, _ in parcels])
         now_ms = time.time() * 1000
+        spans = self._station.spans
         for held, outcome, code in parcels:
             self._station.holding.forget(held)
             verdict = verdicts.get(held.id, "stale")
+            told = {} if spans is None else spans.settled(held, outcome, code, verdict)
             # A retry whose answer was lost is not an end, although it was made already.
             if verdict == "retry" or (verdict == "already" and outcome.kind == "retry"):
                 self._station.metrics.requeues.labels("retry").inc()
             elif verdict in ("ok", "already", "canceled"):
                 status = "canceled" if verdict == "canceled" else outcome.kind
                 self._count(status, "canceled" if verdict == "canceled" else code)
-                self._end_to_end.observe(max(now_ms - held.job.created_at, 0) / 1000)
+                seconds = max(now_ms - held.job.created_at, 0) / 1000
+                where = None if spans is None else exemplar(held.job.traceparent)
+                self._end_to_end.observe(seconds, where)
             elif verdict == "stale":
                 self._station.metrics.stale_writes_refused.inc()
             if verdict != "ok" or outcome.kind != "succeeded":
@@ -84,6 +91,7 @@ class Settler:
                     code=code,
                     verdict=verdict,
                     attempt=held.job.attempt,
+                    **told,
                 )
         self._station.changed.set()
 
