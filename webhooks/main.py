@@ -15,6 +15,7 @@ from jobs.errors import HeadraceError, QueueUnavailable, WrongRedis
 from telemetry import logs, traces
 from telemetry.settings import SettingsError
 from webhooks.cron import run_cron
+from webhooks.part_probes import probed
 from webhooks.parts import PARTS, end_with, run_parts
 from webhooks.retries import Releaser
 from webhooks.rq_connection import rq_connection
@@ -55,7 +56,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _run(only: str | None, settings: WebhookSettings) -> int:
     if only is None:
-        return asyncio.run(run_parts(settings.drain_s))
+        return asyncio.run(run_parts(settings.drain_s, settings.metrics_port))
     if only == "sender":
         with (
             traces.opened("webhooks") as tracing,
@@ -67,14 +68,15 @@ def _run(only: str | None, settings: WebhookSettings) -> int:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
     if only == "cron":
-        run_cron(settings.rq_url, settings.namespace, stop)
+        with probed(settings, stop):
+            run_cron(settings.rq_url, settings.namespace, stop)
     else:
         _retry(settings, stop)
     return EXIT_DONE
 
 
 def _retry(settings: WebhookSettings, stop: threading.Event) -> None:
-    with Releaser(settings) as releaser:
+    with Releaser(settings) as releaser, probed(settings, stop, releaser.verify):
         while not stop.is_set():
             try:
                 releaser.verify()
