@@ -192,6 +192,7 @@ class _Telling(SpanExporter):
     def shutdown(self) -> None:
         """Send nothing more."""
         self._exporter.shutdown()
+        logging.getLogger(trace_exporter.__name__).removeFilter(self._words)
 
 
 class _LastWords(logging.Filter):

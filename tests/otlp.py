@@ -78,8 +78,8 @@ class Seen:
 class Collector:
     """Takes what is exported to it, while entered."""
 
-    def __init__(self) -> None:
-        self._server = _Server(self)
+    def __init__(self, port: int = 0) -> None:
+        self._server = _Server(self, port)
         self._thread = threading.Thread(target=self._server.serve_forever, daemon=True)
         self.spans: list[Seen] = []
 
@@ -131,8 +131,8 @@ class Collector:
 class _Server(ThreadingHTTPServer):
     daemon_threads = True
 
-    def __init__(self, collector: Collector) -> None:
-        super().__init__(("127.0.0.1", 0), _Handler)
+    def __init__(self, collector: Collector, port: int) -> None:
+        super().__init__(("127.0.0.1", port), _Handler)
         self.collector = collector
 
 

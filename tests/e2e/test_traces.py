@@ -3,80 +3,26 @@
 from __future__ import annotations
 
 import itertools
-import json
 import secrets
+import signal
 import socket
+import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from statistics import median
 
 import httpx
 import pytest
 from prometheus_client.openmetrics.parser import text_string_to_metric_families
 
-from headrace.chaos.process import free_port
-from headrace.chaos.receiver import Receiver
-from headrace.chaos.stack import Process, Stack, until
+from headrace.chaos.stack import Stack, until
+from telemetry.traces import CLOSE_S
 from tests.otlp import Collector, Seen
 
-from .folders import MODELS
+from .folders import EXAMPLES
+from .traced import OF_A_JOB, TICK_S, Hook, Traced, by_name, lines
 
-#: Redis's clock tells milliseconds, the spans of this machine nanoseconds.
-TICK_S = 0.0015
 OPENMETRICS = {"Accept": "application/openmetrics-text; version=1.0.0"}
-OF_A_JOB = ("POST /v1/models/{model}/jobs", "queue", "predict", "settle")
-
-
-class Hook(Receiver):
-    """Keeps the headers of each call, and answers the first calls of a job as it is told."""
-
-    def __init__(self, book: Path) -> None:
-        super().__init__(book)
-        self.parents: dict[str, list[str]] = {}
-        self.refusals = 0
-
-    def take(self, headers: dict[str, str], body: bytes) -> str:
-        of = json.loads(body)["data"]["id"]
-        self.parents.setdefault(of, []).append(headers.get("traceparent", ""))
-        if self.refusals:
-            self.refusals -= 1
-            return "error"
-        return super().take(headers, body)
-
-
-class Traced:
-    """A whole Headrace that traces, where its traces go, and a receiver of webhooks."""
-
-    def __init__(self, stack: Stack, collector: Collector, hook: Hook) -> None:
-        self.stack, self.collector, self.hook = stack, collector, hook
-        self.metrics_port, self.worker_port = free_port(), free_port()
-        self.webhooks_port = three_free_ports()
-        self.api = stack.api(metrics_port=str(self.metrics_port), drain_s="5")
-        self.worker: Process = stack.worker(
-            MODELS / "traced", worker_port=str(self.worker_port), worker_name="w1"
-        )
-        self.webhooks = stack.webhooks(metrics_port=str(self.webhooks_port))
-        self.api.ready("traced")
-
-    def submit(self, given: Any, flags: str = "01", **options: Any) -> tuple[str, str, str]:
-        """Submit in a trace of the caller: the trace, the caller's span and the job."""
-        trace, span = secrets.token_hex(16), secrets.token_hex(8)
-        parent = {"traceparent": f"00-{trace}-{span}-{flags}"}
-        answer = self.api.post("traced", given, headers=parent, **options)
-        assert answer.status_code == 202, answer.text
-        assert answer.headers["traceparent"].split("-")[1] == trace
-        return trace, span, answer.json()["id"]
-
-
-def three_free_ports() -> int:
-    def free(port: int) -> bool:
-        with socket.socket() as probe:
-            return probe.connect_ex(("127.0.0.1", port)) != 0
-
-    while True:
-        first = free_port()
-        if first < 65000 and all(free(first + place) for place in (1, 2)):
-            return first
 
 
 @pytest.fixture(scope="module")
@@ -89,15 +35,13 @@ def traced(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Traced]:
             yield Traced(stack, collector, hook)
 
 
-def by_name(spans: list[Seen], name: str) -> list[Seen]:
-    return [each for each in spans if each.name == name]
-
-
 def test_one_trace_leads_from_the_request_to_the_webhook(traced: Traced) -> None:
     given = {"seconds": 0.3, "say": "hello"}
     trace, caller, job = traced.submit(given, webhook=traced.hook.webhook())
-    spans = traced.collector.trace(trace, *OF_A_JOB, "webhook")
-    assert [each.name for each in spans] == [*OF_A_JOB, "webhook"]
+    found = traced.collector.trace(trace, *OF_A_JOB, "webhook")
+    assert sorted(each.name for each in found) == sorted([*OF_A_JOB, "webhook"])
+    # By name: the milliseconds of Redis may put the queue's begin before the request's.
+    spans = [each for name in (*OF_A_JOB, "webhook") for each in by_name(found, name)]
     request, queue, predict, settle, webhook = spans
 
     assert request.parent == caller
@@ -112,7 +56,7 @@ def test_one_trace_leads_from_the_request_to_the_webhook(traced: Traced) -> None
     assert queue.end <= predict.begin + TICK_S
     assert predict.end <= settle.end
     assert predict.end <= webhook.begin + TICK_S
-    assert 0.3 <= predict.end - predict.begin < 3
+    assert 0.25 <= predict.end - predict.begin < 3
     assert 0 <= queue.end - queue.begin < 3
     assert request.begin - TICK_S <= queue.begin <= request.end + TICK_S
 
@@ -126,10 +70,6 @@ def test_one_trace_leads_from_the_request_to_the_webhook(traced: Traced) -> None
 
     [said] = [line for line in lines(traced.worker) if line.get("text") == "hello"]
     assert (said["trace_id"], said["span_id"]) == (trace, predict.id)
-
-
-def lines(process: Process) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in process.said().splitlines() if line.startswith("{")]
 
 
 def test_a_batch_is_linked_to_the_trace_of_each_of_its_jobs(traced: Traced) -> None:
@@ -305,3 +245,38 @@ def test_a_job_whose_worker_died_tells_of_it(traced: Traced) -> None:
     spans = traced.collector.trace(trace, *OF_A_JOB, "queue")
     assert len(by_name(spans, "predict")) == 1
     assert_second_wait(spans, "worker_restarted")
+
+
+def test_a_collector_that_hangs_neither_slows_nor_fails_anything(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    with (
+        socket.create_server(("127.0.0.1", 0)) as silent,
+        Hook(tmp_path / "book.jsonl") as hook,
+        Stack(webhook_allow="127.0.0.0/8") as stack,
+    ):
+        plain = stack.api()
+        endpoint = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", endpoint)
+        monkeypatch.setenv("OTEL_BSP_SCHEDULE_DELAY", "50")
+        traced = stack.api()
+        worker, sender = stack.worker(EXAMPLES / "echo"), stack.webhooks("sender")
+        traced.ready("echo")
+        taken: dict[str, list[float]] = {plain.url: [], traced.url: []}
+        for _ in range(25):
+            for api in (plain, traced):
+                began = time.monotonic()
+                job = api.submit("echo", {"message": 1}, webhook=hook.webhook())["id"]
+                taken[api.url].append(time.monotonic() - began)
+        assert traced.finished(job)["status"] == "succeeded"
+        until(lambda: len(hook.told) == 50, 30, "every webhook")
+        # A submit that waited for the collector would take seconds.
+        assert median(taken[traced.url]) < 3 * median(taken[plain.url]) + 0.01
+        processes = (traced.process, worker, sender)
+        for process in processes:
+            process.signal(signal.SIGTERM)
+        until(lambda: not any(process.running for process in processes), 30, "all have ended")
+        assert [process.exit_code for process in processes] == [0, 0, 0]
+        for process in processes:
+            [waited] = [each for each in lines(process) if each["event"] == "traces_left_unsent"]
+            assert waited["waited_s"] < CLOSE_S + 1
