@@ -117,7 +117,7 @@ class WorkerQueue:
         `steal` lets an idle worker take what another has claimed but not started. An empty list
         also when this life was buried: the next beat says so.
         """
-        flags = ["1" if start else "0", "1" if steal else "0", "1" if self.traced else "0"]
+        flags = ["1" if start else "0", "1" if steal else "0", *(["1"] if self.traced else [])]
         # Another shard first each time, so that none is served only from what others leave.
         self._turn += 1
         claimed: list[Claimed] = []

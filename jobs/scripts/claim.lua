@@ -1,6 +1,6 @@
 -- claim: takes up to `count` queued jobs of one model version for one worker life; with `start`
 -- they are running at once (the engine is idle), else they stay queued for the world.
--- ARGV: 8 life, 9 model, 10 version, 11 count, 12 start, 13 steal, 14 traced.
+-- ARGV: 8 life, 9 model, 10 version, 11 count, 12 start, 13 steal, 14 traced (may be missing).
 -- Answers {alive, rows, expired}: a life that was buried gets nothing; a job whose deadline has
 -- passed ends here. With `traced` a row ends with what the job's trace needs.
 local life, model, version, count = ARGV[8], ARGV[9], ARGV[10], tonumber(ARGV[11])
