@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from fastapi import APIRouter, FastAPI
 from starlette.middleware.cors import CORSMiddleware
@@ -14,6 +14,7 @@ from starlette.types import ASGIApp
 from api.front import Front, opened
 from api.lean_route import LeanRouter
 from api.middleware import Edge
+from api.request_spans import RequestSpans
 from api.routes import (
     batches,
     dead,
@@ -31,6 +32,9 @@ from jobs.errors import CODES
 from telemetry import logs
 from telemetry.exposition import Exposition, MetricsServer
 from telemetry.queue_figures import QueueCollector, QueueFigures, ReadFigures, from_loop
+
+if TYPE_CHECKING:
+    from telemetry.otlp import Traces
 
 #: In the order of matching: the submit comes first, dead deliveries before dead letters by id.
 ROUTERS: tuple[APIRouter, ...] = (
@@ -57,8 +61,9 @@ _NO_TELEMETRY: Any = {"tracing": False, "metrics": False, "logs": False}
 class Application(FastAPI):
     """One API process; `front` is there between start and end of the lifespan."""
 
-    def __init__(self, settings: ApiSettings) -> None:
+    def __init__(self, settings: ApiSettings, traces: Traces | None = None) -> None:
         self._settings = settings
+        self._spans = None if traces is None else RequestSpans(traces)
         self._read_figures: ReadFigures | None = None
         self._exposition = Exposition(QueueCollector(self._figures))
         super().__init__(
@@ -83,6 +88,7 @@ class Application(FastAPI):
             routes,
             metrics.request_observer,
             metrics.error_counter([code for code, known in CODES.items() if known.http_status]),
+            spans=self._spans,
             log_each=self._settings.log_level == "debug",
         )
         origins = self._settings.cors_origins
@@ -126,6 +132,6 @@ class Application(FastAPI):
         return None if figures is None else list(figures)
 
 
-def create_app(settings: ApiSettings) -> Application:
+def create_app(settings: ApiSettings, traces: Traces | None = None) -> Application:
     """Return the application; nothing connects before its lifespan begins."""
-    return Application(settings)
+    return Application(settings, traces)

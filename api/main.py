@@ -18,7 +18,7 @@ from jobs.connection import RedisConnections
 from jobs.errors import HeadraceError, QueueUnavailable
 from jobs.keystore import KeyStore
 from jobs.webhook_secrets import key_of
-from telemetry import logs
+from telemetry import logs, traces
 from telemetry.settings import SettingsError
 
 STARTED_AND_ENDED, STARTUP_FAILURE, USAGE = 0, 1, 2
@@ -44,7 +44,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         end_with(given.child_of)
     try:
         settings = ApiSettings.read(**({"insecure": True} if given.insecure else {}))
-    except SettingsError as error:
+        traces.check()
+    except (SettingsError, traces.TracingRefused) as error:
         print(error, file=sys.stderr)  # noqa: T201 - there are no logs before settings
         return USAGE
     logs.configure(settings.log_format, "api", level=settings.log_level)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
@@ -13,9 +13,14 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api import headers
 from api.problems import as_error, internal_error, problem_response
+from api.request_spans import RequestSpans
 from api.responses import Header
 from jobs.errors import HeadraceError
 from telemetry import logs
+from telemetry.traces import exemplar, trace_fields
+
+if TYPE_CHECKING:
+    from telemetry.otlp import Span
 
 #: Keys of the ASGI scope that handlers read.
 HEADERS = "headrace.headers"
@@ -25,8 +30,8 @@ TRACEPARENT = "headrace.traceparent"
 log = logs.get(__name__)
 
 
-#: Takes note of a request: (method, route, status, seconds).
-Observe = Callable[[str, str, int, float], None]
+#: Takes note of a request: (method, route, status, seconds, exemplar).
+Observe = Callable[[str, str, int, float, dict[str, str] | None], None]
 #: Takes note of a request that was not served, by its error's code.
 Refused = Callable[[str], None]
 
@@ -35,12 +40,19 @@ class Edge:
     """The outermost layer, one per process."""
 
     def __init__(
-        self, app: ASGIApp, observe: Observe, refused: Refused, *, log_each: bool = False
+        self,
+        app: ASGIApp,
+        observe: Observe,
+        refused: Refused,
+        *,
+        spans: RequestSpans | None = None,
+        log_each: bool = False,
     ) -> None:
         """Serve `app`; with `log_each` every request gets a line, which costs as much as it."""
         self.app = app
         self.observe = observe
         self.refused = refused
+        self.spans = spans
         self.log_each = log_each
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -51,6 +63,8 @@ class Edge:
         began = time.perf_counter()
         given = dict(scope["headers"])
         exchange = _Exchange(send, given)
+        if self.spans is not None:
+            exchange.begin(self.spans, scope)
         scope[HEADERS] = given
         scope[REQUEST_ID] = exchange.request_id
         scope[TRACEPARENT] = exchange.traceparent
@@ -72,7 +86,8 @@ class Edge:
         finally:
             route = getattr(scope.get("route"), "path", "unmatched")
             seconds = time.perf_counter() - began
-            self.observe(scope["method"], route, exchange.status, seconds)
+            found = None if self.spans is None else exchange.end(self.spans, scope)
+            self.observe(scope["method"], route, exchange.status, seconds, found)
             if self.log_each:
                 log.debug("request", status=exchange.status, seconds=seconds, **exchange.of(scope))
 
@@ -80,7 +95,7 @@ class Edge:
 class _Exchange:
     """One request on its way out."""
 
-    __slots__ = ("_extra", "_send", "request_id", "status", "traceparent")
+    __slots__ = ("_extra", "_send", "_span", "request_id", "status", "traceparent")
 
     def __init__(self, send: Send, given: dict[bytes, bytes]) -> None:
         self._send = send
@@ -90,7 +105,23 @@ class _Exchange:
         self.traceparent = headers.traceparent(parent)
         if parent is not None and self.traceparent is not None:
             self._extra.append((b"traceparent", parent))
+        self._span: Span | None = None
         self.status = 0
+
+    def begin(self, spans: RequestSpans, scope: Scope) -> None:
+        """Begin its span: from now on that is what all it causes belongs to."""
+        self._span = spans.begin(scope, self.traceparent, self.request_id)
+        if self._span is not None:
+            self.traceparent = self._span.traceparent
+            del self._extra[1:]
+            self._extra.append((b"traceparent", self.traceparent.encode()))
+
+    def end(self, spans: RequestSpans, scope: Scope) -> dict[str, str] | None:
+        """End its span, if it has one; return where to find it, if it was recorded."""
+        if self._span is None:
+            return None
+        spans.end(self._span, scope, self.status)
+        return exemplar(self._span.traceparent)
 
     async def send(self, message: Message) -> None:
         if message["type"] == "http.response.start":
@@ -119,4 +150,5 @@ class _Exchange:
             "traceparent": self.traceparent,
             "method": scope["method"],
             "path": scope["path"],
+            **(trace_fields(self.traceparent) if self._span is None else self._span.fields),
         }

@@ -49,8 +49,9 @@ Each with its type, what it holds, who writes it, and how long it lives:
   progress where asked for. Written by every transition. An entry lives until it is a delivery.
 - `gone:<id>` (hash): the record of a job or batch that was erased before all of its events were
   deliveries. Written by sweep, delete. Lives until they are, 30 days at most.
-- `delivery:<wh>` (hash): an event on its way to a receiver, with its body; the truth about it.
-  Written by post, lease, told, replay. Lives until 7 days after its end.
+- `delivery:<wh>` (hash): an event on its way to a receiver, with its body and, where its submit
+  had one, its traceparent; the truth about it. Written by post, lease, told, replay. Lives until
+  7 days after its end.
 - `called:<wh>` (list): its tries, oldest first, at most 50 (JSON). Written by told. Lives as it.
 - `told:<id>` (zset): the deliveries of a job or batch, by the time (ms) they were made. Written by
   post. Lives as the last of them.

@@ -66,7 +66,7 @@ class Outbox:
         args: list[Any] = [self._sender, "" if lease_s is None else int(lease_s * 1000)]
         for new in deliveries:
             args += [new.entry, new.id, new.owner, new.tenant, new.type, new.url, new.endpoint]
-            args += [new.secret or "", new.body]
+            args += [new.secret or "", new.body, new.traceparent or ""]
         tokens = await self._run(scripts.POST, shard, *args)
         pairs = zip(deliveries, tokens, strict=True)
         return [_posted(new, token.decode()) for new, token in pairs if token]
@@ -75,7 +75,7 @@ class Outbox:
         """Take events out of the outbox that nobody can be told of, or that are out of date."""
         args: list[Any] = [self._sender, ""]
         for event in events:
-            args += [event.entry, "", event.owner, *[""] * 6]
+            args += [event.entry, "", event.owner, *[""] * 7]
         await self._run(scripts.POST, shard, *args)
 
     async def lease(
@@ -133,7 +133,7 @@ class Outbox:
 def _untold(row: Sequence[Any]) -> Untold:
     entry, type_, owner, seq, at, flat, output, size, extra, progress = row
     identifier = owner.decode()
-    event = {
+    event: dict[str, Any] = {
         "entry": entry.decode(),
         "type": type_.decode(),
         "owner": identifier,
@@ -143,16 +143,17 @@ def _untold(row: Sequence[Any]) -> Untold:
     record = fields_of(flat)
     if not record.get("tenant"):
         return Untold(**event, tenant="", webhook=None)
+    kept = msgspec.json.decode(extra, type=_Extra) if extra else _Extra()
+    event["traceparent"] = kept.traceparent
     if identifier.startswith("bat_"):
         webhook = webhook_of(record.get("webhook", "").encode())
         batch = batch_of(identifier, record)
         return Untold(**event, tenant=batch.tenant, webhook=webhook, batch=batch)
     job = job_from_row(identifier, [flat, None, output, extra, progress, None])
-    asked = None if job.extra is None else msgspec.json.decode(job.extra, type=_Extra).webhook
     return Untold(
         **event,
         tenant=job.tenant,
-        webhook=asked,
+        webhook=kept.webhook,
         job=job,
         linked=bool(size) and not isinstance(output, bytes),
     )
@@ -160,6 +161,7 @@ def _untold(row: Sequence[Any]) -> Untold:
 
 class _Extra(msgspec.Struct):
     webhook: Webhook | None = None
+    traceparent: str | None = None
 
 
 def _posted(new: NewDelivery, token: str) -> Delivery:
@@ -174,11 +176,12 @@ def _posted(new: NewDelivery, token: str) -> Delivery:
         body=new.body,
         tries=0,
         token=token,
+        traceparent=new.traceparent,
     )
 
 
 def _leased(row: Sequence[bytes]) -> Delivery:
-    identifier, owner, tenant, type_, url, endpoint, secret, body, tries, token = row
+    identifier, owner, tenant, type_, url, endpoint, secret, body, tries, token, trace = row
     return Delivery(
         id=identifier.decode(),
         owner=owner.decode(),
@@ -190,4 +193,5 @@ def _leased(row: Sequence[bytes]) -> Delivery:
         body=body,
         tries=int(tries),
         token=token.decode(),
+        traceparent=trace.decode() or None,
     )

@@ -108,6 +108,8 @@ class Untold:
     batch: Batch | None = None
     #: The job has an output that is too long to be sent.
     linked: bool = False
+    #: Of what its submit was a part.
+    traceparent: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -123,6 +125,8 @@ class NewDelivery:
     endpoint: str
     secret: str | None
     body: bytes
+    #: Of what the submit was a part; so are its tries, and the receiver is told.
+    traceparent: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -142,6 +146,8 @@ class Delivery:
     tries: int
     #: Whose lease this is; a result under another one is logged and changes nothing else.
     token: str
+    #: Of what the submit was a part.
+    traceparent: str | None = None
 
     @property
     def best_effort(self) -> bool:

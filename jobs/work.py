@@ -6,11 +6,24 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import msgspec
+
 from jobs.errors import NotDurable, QueueUnavailable
 from jobs.states import Priority
 
 #: Bytes of an attempt's detail that are kept: a stack of some hundred frames.
 DETAIL_BYTES = 8192
+
+
+class Ended(msgspec.Struct, frozen=True):
+    """An attempt that ended in anything but success, as its trace needs it."""
+
+    attempt: int
+    #: Unix milliseconds.
+    ended_at: int
+    #: One word.
+    reason: str
+    worker: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +45,10 @@ class Claimed:
     created_at: int
     #: Already `running`: claimed and started in one step.
     started: bool
+    #: Of what it is a part, where traces were asked for.
+    traceparent: str | None = None
+    #: How its last attempt ended, where traces were asked for and there was one.
+    last: Ended | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +109,8 @@ class BeatAnswer:
 def claimed_from(row: Sequence[Any]) -> Claimed:
     """Read a row of what the claim script answers."""
     identifier, token, payload, tenant, priority, attempt, crashes, timeout, *rest = row
-    deadline, request, created, started = rest
+    deadline, request, created, started, *trace = rest
+    parent, last = trace or (b"", b"")
     return Claimed(
         id=identifier.decode(),
         token=token.decode(),
@@ -106,6 +124,8 @@ def claimed_from(row: Sequence[Any]) -> Claimed:
         request_id=request.decode() or None,
         created_at=int(created),
         started=bool(started),
+        traceparent=parent.decode() or None,
+        last=msgspec.json.decode(last, type=Ended) if last else None,
     )
 
 

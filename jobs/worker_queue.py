@@ -64,6 +64,8 @@ class WorkerQueue:
         self.expired = 0
         #: The last claim gave so many bytes of inputs that it may have left jobs behind.
         self.cut = False
+        #: Claims say what each job's trace is.
+        self.traced = False
 
     def _new_life(self) -> str:
         return f"{self._worker}:{secrets.token_hex(6)}"
@@ -117,7 +119,7 @@ class WorkerQueue:
         `steal` lets an idle worker take what another has claimed but not started. An empty list
         also when this life was buried: the next beat says so.
         """
-        flags = ["1" if start else "0", "1" if steal else "0"]
+        flags = ["1" if start else "0", "1" if steal else "0", *(["1"] if self.traced else [])]
         # Another shard first each time, so that none is served only from what others leave.
         self._turn += 1
         claimed: list[Claimed] = []

@@ -15,19 +15,17 @@ from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 
 from prometheus_client import (
     CollectorRegistry,
-    generate_latest,
     make_wsgi_app,
     multiprocess,
     values,
 )
 from prometheus_client.core import Metric
+from prometheus_client.exposition import choose_encoder
 from prometheus_client.mmap_dict import MmapedDict
 from prometheus_client.registry import Collector
 
 from telemetry.metrics import Metrics
 from telemetry.queue_figures import BuildInfo
-
-CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
 DIRECTORY_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
 
@@ -57,7 +55,12 @@ class Exposition:
 
     def render(self) -> bytes:
         """Return the text of a scrape. It blocks on the collectors: call it in a thread."""
-        return generate_latest(self.registry)
+        return self.answer("")[0]
+
+    def answer(self, accept: str) -> tuple[bytes, str]:
+        """Return the text and its type: OpenMetrics, which has exemplars, where it is accepted."""
+        encode, content_type = choose_encoder(accept)
+        return encode(self.registry), content_type
 
 
 class SharedFiles:

@@ -105,13 +105,19 @@ class Metrics:
         return lambda code: self.http_errors.labels(code).inc()
 
     @functools.cached_property
-    def request_observer(self) -> Callable[[str, str, int, float], None]:
-        """The hot path's `(method, route, status, seconds)`: label look-ups are done once."""
+    def request_observer(self) -> Callable[..., None]:
+        """The hot path's `(method, route, status, seconds[, exemplar])`; labels are found once."""
         requests = functools.cache(self.http_requests.labels)
         durations = functools.cache(self.http_request_seconds.labels)
 
-        def observe(method: str, route: str, status: int, seconds: float) -> None:
+        def observe(
+            method: str,
+            route: str,
+            status: int,
+            seconds: float,
+            exemplar: dict[str, str] | None = None,
+        ) -> None:
             requests(method, route, status).inc()
-            durations(route).observe(seconds)
+            durations(route).observe(seconds, exemplar)
 
         return observe

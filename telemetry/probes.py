@@ -9,7 +9,7 @@ from typing import Any, Self
 
 from aiohttp import web
 
-from telemetry.exposition import CONTENT_TYPE, Exposition
+from telemetry.exposition import Exposition
 
 #: Answers one probe: the HTTP status and the JSON that says why.
 Probe = Callable[[], Awaitable[tuple[int, dict[str, Any]]]]
@@ -68,11 +68,12 @@ class ProbeServer:
         if runner is not None:
             await runner.cleanup()
 
-    async def _scrape(self, _: web.Request) -> web.Response:
+    async def _scrape(self, request: web.Request) -> web.Response:
         assert self._exposition is not None
         # In a thread: collectors may wait for this very event loop.
-        body = await asyncio.to_thread(self._exposition.render)
-        return web.Response(body=body, headers={"Content-Type": CONTENT_TYPE})
+        accept = request.headers.get("Accept", "")
+        body, content_type = await asyncio.to_thread(self._exposition.answer, accept)
+        return web.Response(body=body, headers={"Content-Type": content_type})
 
 
 def _handler(probe: Probe) -> Callable[[web.Request], Awaitable[web.Response]]:

@@ -74,4 +74,5 @@ def _delivery(shard: int, event: Untold, webhook: Webhook) -> NewDelivery | None
         endpoint=endpoint_of(event.tenant, webhook.url),
         secret=webhook.secret,
         body=body,
+        traceparent=event.traceparent,
     )

@@ -12,9 +12,10 @@ from collections.abc import Sequence
 import uvloop
 
 from jobs.errors import HeadraceError, QueueUnavailable, WrongRedis
-from telemetry import logs
+from telemetry import logs, traces
 from telemetry.settings import SettingsError
 from webhooks.cron import run_cron
+from webhooks.part_probes import probed
 from webhooks.parts import PARTS, end_with, run_parts
 from webhooks.retries import Releaser
 from webhooks.rq_connection import rq_connection
@@ -38,8 +39,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         end_with(given.child_of)
     try:
         settings = WebhookSettings.read()
+        traces.check()
         rq_connection(settings.rq_url).close()
-    except (SettingsError, WrongRedis) as error:
+    except (SettingsError, traces.TracingRefused, WrongRedis) as error:
         return _refuse(error)
     name = "webhooks" if given.only is None else f"webhooks-{given.only}"
     logs.configure(settings.log_format, process=name, level=settings.log_level)
@@ -54,23 +56,27 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _run(only: str | None, settings: WebhookSettings) -> int:
     if only is None:
-        return asyncio.run(run_parts(settings.drain_s))
+        return asyncio.run(run_parts(settings.drain_s, settings.metrics_port))
     if only == "sender":
-        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            runner.run(serve(settings))
+        with (
+            traces.opened("webhooks") as tracing,
+            asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner,
+        ):
+            runner.run(serve(settings, tracing))
         return EXIT_DONE
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
     if only == "cron":
-        run_cron(settings.rq_url, settings.namespace, stop)
+        with probed(settings, stop):
+            run_cron(settings.rq_url, settings.namespace, stop)
     else:
         _retry(settings, stop)
     return EXIT_DONE
 
 
 def _retry(settings: WebhookSettings, stop: threading.Event) -> None:
-    with Releaser(settings) as releaser:
+    with Releaser(settings) as releaser, probed(settings, stop, releaser.verify):
         while not stop.is_set():
             try:
                 releaser.verify()

@@ -30,8 +30,9 @@ log = logs.get("webhooks.parts")
 class Part:
     """One part and its process of the moment."""
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, metrics_port: int | None = None) -> None:
         self.name = name
+        self._metrics_port = metrics_port
         self._process: asyncio.subprocess.Process | None = None
         self._stopping = asyncio.Event()
 
@@ -43,7 +44,7 @@ class Part:
         pause_s = 0.0
         while True:
             began = time.monotonic()
-            self._process = await _spawn(self.name)
+            self._process = await _spawn(self.name, self._metrics_port)
             if self._stopping.is_set():
                 self._signal(signal.SIGTERM)
             code = await self._process.wait()
@@ -74,13 +75,17 @@ class Part:
                 self._process.send_signal(number)
 
 
-async def run_parts(drain_s: float) -> int:
-    """Keep all parts alive until a signal comes, then end them in order; the exit code."""
+async def run_parts(drain_s: float, metrics_port: int | None = None) -> int:
+    """Keep all parts alive until a signal comes, then end them in order; the exit code.
+
+    The sender takes the port, the others those after it.
+    """
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-    parts = [Part(name) for name in PARTS]
+    ports = [metrics_port + place if metrics_port else None for place in range(len(PARTS))]
+    parts = [Part(*each) for each in zip(PARTS, ports, strict=True)]
     kept = [asyncio.ensure_future(part.keep()) for part in parts]
     asked = asyncio.ensure_future(stop.wait())
     # One that ends for good has refused its settings, and so will the others.
@@ -102,10 +107,14 @@ async def _end(parts: Sequence[Part], kept: Sequence[asyncio.Future[int]], drain
     return max(code if code >= 0 else 1 for code in codes)
 
 
-async def _spawn(name: str) -> asyncio.subprocess.Process:
+async def _spawn(name: str, metrics_port: int | None) -> asyncio.subprocess.Process:
+    environ = dict(os.environ)
+    if metrics_port is not None:
+        environ["HEADRACE_METRICS_PORT"] = str(metrics_port)
     # In the group of this process: whoever ends that ends all.
     return await asyncio.create_subprocess_exec(
         *(sys.executable, "-P", "-m", "webhooks", "--only", name, "--child-of", str(os.getpid())),
+        env=environ,
     )
 
 

@@ -11,6 +11,7 @@ from jobs.outbox import Outbox
 from jobs.shards import SHARDS
 from jobs.webhook import Told, Verdict
 from telemetry import logs
+from telemetry.traces import trace_fields
 from webhooks.breaker import Breaker
 from webhooks.hand import Hand, Held
 from webhooks.outcome import told
@@ -222,6 +223,7 @@ class Sender:
             outcome=tried.outcome,
             tries=delivery.tries + 1,
             verdict=result.verdict.value,
+            **trace_fields(delivery.traceparent),
         )
 
     def _wake(self, shards: Iterable[int]) -> None:

@@ -9,7 +9,7 @@ import signal
 import socket
 import time
 from contextlib import AsyncExitStack
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from egress.connect import EgressClient, Limits
 from jobs.connection import RedisConnections
@@ -31,7 +31,11 @@ from webhooks.schedule import Schedule
 from webhooks.sender import Sender
 from webhooks.settings import WebhookSettings
 from webhooks.signing import Signer
+from webhooks.spans import TrySpans
 from webhooks.trying import Trier
+
+if TYPE_CHECKING:
+    from telemetry.otlp import Traces
 
 #: A sender that has heard nothing from Redis for so long is not well.
 _SILENCE_S = 15.0
@@ -41,7 +45,7 @@ _KEEP_ALIVE_S = 15.0
 log = logs.get("webhooks.service")
 
 
-async def serve(settings: WebhookSettings) -> None:
+async def serve(settings: WebhookSettings, traces: Traces | None = None) -> None:
     """Run the sender until told to stop; raises WrongRedis."""
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
@@ -53,7 +57,8 @@ async def serve(settings: WebhookSettings) -> None:
         )
         await stack.enter_async_context(connections)
         exposition = Exposition()
-        sender = await _assemble(settings, connections, exposition, stack)
+        spans = None if traces is None else TrySpans(traces)
+        sender = await _assemble(settings, connections, exposition, spans, stack)
         exposition.registry.register(PendingCollector(lambda: sender.pending))
         if settings.metrics_port is not None:
             server = ProbeServer(
@@ -74,6 +79,7 @@ async def _assemble(
     settings: WebhookSettings,
     connections: RedisConnections,
     exposition: Exposition,
+    spans: TrySpans | None,
     stack: AsyncExitStack,
 ) -> Sender:
     # The hand keeps endpoints apart. A limit by host here would let tries wait for each other in
@@ -89,7 +95,7 @@ async def _assemble(
         counted.labels(outcome)
     results = Results(outbox, retries, lambda outcome: counted.labels(outcome).inc())
     signer = Signer(WebhookSecrets(connections), settings.secret())
-    trier = Trier(client.post, signer.headers, settings.webhook_timeout_s)
+    trier = Trier(client.post, signer.headers, settings.webhook_timeout_s, spans=spans)
     scale = settings.webhook_delay_scale
     return Sender(outbox, trier, results, Schedule(scale), breaker=Breaker(scale=scale))
 

@@ -10,9 +10,10 @@ from typing import Protocol
 
 from egress.connect import Answer, CallFailed
 from egress.resolver import on_behalf_of
-from jobs.webhook import Delivery
+from jobs.webhook import Delivery, Verdict
 from webhooks.outcome import Seen, answered, unanswered, unsigned
 from webhooks.signing import NoSecret
+from webhooks.spans import TrySpans
 
 #: Of a try's time, what a connection may take to come about.
 CONNECT_S = 5.0
@@ -42,6 +43,8 @@ class Trier:
     timeout_s: float = 15.0
     #: Unix time.
     clock: Callable[[], float] = time.time
+    #: There while tracing is on.
+    spans: TrySpans | None = None
 
     async def attempt(self, delivery: Delivery) -> Seen:
         """Try it once; raises QueueUnavailable where the tenant's secrets could not be read."""
@@ -51,9 +54,22 @@ class Trier:
             headers = await self.headers(delivery, int(began))
         except NoSecret as error:
             return unsigned(str(error), at)
+        on_behalf_of.set(delivery.tenant)
+        span = None if self.spans is None else self.spans.begin(delivery)
+        parent = delivery.traceparent if span is None else span.traceparent
+        if parent is not None:
+            headers["traceparent"] = parent
+        seen = await self._send(delivery, headers, at)
+        if span is not None:
+            if seen.tried.status is not None:
+                span.note({"http.response.status_code": seen.tried.status})
+            delivered = seen.verdict is Verdict.DELIVERED
+            span.end("" if delivered else str(seen.tried.status or seen.tried.outcome))
+        return seen
+
+    async def _send(self, delivery: Delivery, headers: Mapping[str, str], at: int) -> Seen:
         clock = asyncio.get_running_loop().time
         sent = clock()
-        on_behalf_of.set(delivery.tenant)
         try:
             answer = await self.post(
                 delivery.url,

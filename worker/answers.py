@@ -5,6 +5,7 @@ from typing import Any
 
 from model_store.card import Card
 from telemetry import logs
+from telemetry.traces import exemplar, trace_fields
 from worker.aftermath import Death, charged, judge
 from worker.card_publisher import CardPublisher
 from worker.holding import Batch, Phase
@@ -104,6 +105,9 @@ class Answers:
         on_gpu = station.holding.on_gpu
         station.holding.forget_batches()
         began = 0 if on_gpu is None else on_gpu.size
+        for held in station.holding.in_phase(Phase.ON_GPU):
+            if held.span is not None:
+                held.span.end(death.reason)
         after = judge(station.holding.jobs.values(), death, began=began)
         if after.unexplained:
             station.careful = max(station.careful, len(after.back))
@@ -125,6 +129,8 @@ class Answers:
         batch.began_at, batch.size = now, len(frame.feeds)
         batch.expected_s = station.timing.expected_s(len(frame.feeds))
         holding.on_gpu = batch
+        if station.spans is not None:
+            station.spans.began(batch, jobs)
         station.heard_at = now
         for held in jobs:
             holding.move(held, Phase.ON_GPU)
@@ -135,10 +141,20 @@ class Answers:
         station = self._station
         station.kernel_ran_at = station.heard_at = station.clock()
         station.careful = max(station.careful - len(frame.items), 0)
+        if station.spans is not None:
+            self._end_spans(frame)
         self._settler.ended(self._with_their_own_time(frame))
         if frame.last:
             self._batch_ended(frame)
         station.changed.set()
+
+    def _end_spans(self, frame: Done) -> None:
+        fed = self._station.holding.fed
+        for item in frame.items:
+            held = fed.get(item.feed)
+            if held is not None and held.span is not None:
+                code = "" if item.error is None else str(item.error.get("code", "model_error"))
+                held.span.end("timed_out" if held.timed_out else code)
 
     def _with_their_own_time(self, frame: Done) -> list[Item]:
         """Items to settle: of several over their limit, none can be told to be the one that hung.
@@ -171,7 +187,12 @@ class Answers:
         station.timing.ended(frame.batch_size, frame.run_s, batch.fed_at, station.clock())
         station.busy.ran(frame.run_s, station.clock())
         self._batch_size.observe(frame.batch_size)
-        self._run_seconds.observe(frame.run_s)
+        where = None
+        if batch.span is not None:
+            batch.span.note({"headrace.run_s": frame.run_s})
+            batch.span.end()
+            where = exemplar(batch.span.traceparent)
+        self._run_seconds.observe(frame.run_s, where)
         log.debug("batch_done", size=frame.batch_size, run_s=frame.run_s, batch=frame.batch)
 
     def _refused(self, frame: Refused) -> None:
@@ -182,7 +203,9 @@ class Answers:
 
     def _log(self, frame: Log) -> None:
         for held in self._station.holding.of([frame.feed], *Phase):
-            model_log.info("model_log", job_id=held.id, text=frame.text)
+            span = held.span
+            fields = trace_fields(held.job.traceparent) if span is None else span.fields
+            model_log.info("model_log", job_id=held.id, text=frame.text, **fields)
 
     def _probe_ok(self, frame: ProbeOk) -> None:
         self._station.kernel_ran_at = self._station.clock()

@@ -3,6 +3,7 @@
 import platform
 import secrets
 import time
+from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
 
@@ -16,9 +17,13 @@ from worker.engine_handle import EngineHandle
 from worker.learned import LearnedFile
 from worker.rules import Rules
 from worker.settings import WorkerSettings
+from worker.spans import Spans
 from worker.station import Station
 from worker.timing import BusyShare
 from worker.wire import Load
+
+if TYPE_CHECKING:
+    from telemetry.otlp import Traces
 
 
 def default_name(settings: WorkerSettings, model: str) -> str:
@@ -87,6 +92,12 @@ def build_station(
         timing=learned.timing,
         busy=BusyShare(time.monotonic()),
     )
+
+
+def trace(station: Station, traces: "Traces") -> None:
+    """From now on the worker tells what it does to the traces of its jobs."""
+    station.queue.traced = True
+    station.spans = Spans(traces, model=station.model, version=station.version, worker=station.name)
 
 
 def queue_options(settings: WorkerSettings) -> QueueOptions:

@@ -11,6 +11,7 @@ from dataclasses import replace
 
 from jobs.worker_queue import Claimed
 from telemetry import logs
+from telemetry.traces import exemplar, trace_fields
 from worker.backoff import TRANSIENT, Backoff
 from worker.cancels import Cancels
 from worker.holding import AT_WORK, UNSTARTED, Held, Phase
@@ -164,10 +165,13 @@ class Feeder:
         await self._feed_suspect()
 
     def _observe_wait(self, claimed: list[Claimed]) -> None:
-        now_ms = time.time() * 1000
+        now_ms, spans = time.time() * 1000, self._station.spans
         for job in claimed:
             if job.started:
-                self._queue_seconds.observe(max(now_ms - job.created_at, 0) / 1000)
+                where = None if spans is None else exemplar(job.traceparent)
+                self._queue_seconds.observe(max(now_ms - job.created_at, 0) / 1000, where)
+        if spans is not None:
+            spans.started(job for job in claimed if job.started)
 
     async def _feed_suspect(self) -> None:
         """Feed a job that once saw an engine die, when nothing else could be harmed or blamed.
@@ -205,9 +209,12 @@ class Feeder:
         if held.phase is not Phase.STARTING:
             return False
         if verdict != "ok":
-            log.info("job_not_started", job_id=held.id, verdict=verdict)
+            fields = trace_fields(held.job.traceparent)
+            log.info("job_not_started", job_id=held.id, verdict=verdict, **fields)
             station.holding.forget(held)
             return False
+        if station.spans is not None:
+            station.spans.started([held.job], 1)
         held.job = replace(held.job, started=True)
         if held.canceled:
             self._cancels.ended_before_the_gpu(held)

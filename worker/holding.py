@@ -4,8 +4,12 @@ import itertools
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from enum import IntEnum
+from typing import TYPE_CHECKING
 
 from jobs.worker_queue import Claimed
+
+if TYPE_CHECKING:
+    from telemetry.otlp import Span
 
 
 class Phase(IntEnum):
@@ -44,6 +48,10 @@ class Held:
     flagged_at: float | None = None
     canceled: bool = False
     timed_out: bool = False
+    #: of its predict, where it is traced
+    span: "Span | None" = None
+    #: Unix nanoseconds when its outcome was known, where traces are made
+    ended_ns: int = 0
 
     @property
     def id(self) -> str:
@@ -62,6 +70,8 @@ class Batch:
     fed_at: float
     began_at: float | None = None
     expected_s: float | None = None
+    #: where it is traced
+    span: "Span | None" = None
 
 
 @dataclass(slots=True)
@@ -112,6 +122,9 @@ class Holding:
             del self.jobs[held.id], self.fed[held.feed]
             self.counts[held.phase] -= 1
             self.bytes -= held.size
+            if held.span is not None:
+                # What took it away while it ran is told elsewhere; again changes nothing.
+                held.span.end("lost")
             # A start may be on its way for it: its answer is for nobody.
             held.phase = Phase.GONE
 
@@ -132,5 +145,8 @@ class Holding:
 
     def forget_batches(self) -> None:
         """The engine is gone, and with it every batch."""
+        for batch in self.batches.values():
+            if batch.span is not None:
+                batch.span.end("engine_gone")
         self.batches.clear()
         self.on_gpu = None

@@ -6,6 +6,7 @@ import signal
 import sys
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
+from typing import TYPE_CHECKING
 
 import uvloop
 
@@ -14,11 +15,11 @@ from jobs.connection import RedisConnections
 from jobs.errors import WrongRedis
 from model_store.errors import ModelFolderError
 from model_store.manifest import Manifest, read_manifest
-from telemetry import logs
+from telemetry import logs, traces
 from telemetry.exposition import Exposition
 from telemetry.probes import ProbeServer
 from telemetry.settings import SettingsError
-from worker.assembly import build_station, default_name
+from worker.assembly import build_station, default_name, trace
 from worker.beats import NameTaken
 from worker.card_command import NotPublished, publish_cards
 from worker.health import probes
@@ -27,6 +28,9 @@ from worker.life import Worker
 from worker.lock import AlreadyRunning, FolderRefused, engine_lock
 from worker.settings import WorkerSettings
 from worker.several import end_with, run_several
+
+if TYPE_CHECKING:
+    from telemetry.otlp import Traces
 
 EXIT_DONE, EXIT_FAILED, EXIT_USAGE = 0, 1, 2
 
@@ -52,8 +56,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         end_with(given.child_of)
     try:
         settings = WorkerSettings.read()
+        traces.check()
         manifests = [read_manifest(folder) for folder in folders]
-    except (SettingsError, ModelFolderError) as error:
+    except (SettingsError, ModelFolderError, traces.TracingRefused) as error:
         _complain(error)
         return EXIT_USAGE
     logs.configure(settings.log_format, process="worker", level=settings.log_level)
@@ -70,8 +75,11 @@ def _serve_one(settings: WorkerSettings, manifest: Manifest) -> int:
     # A block for groups of exceptions cannot return.
     code = EXIT_FAILED
     try:
-        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            code = EXIT_DONE if runner.run(serve(settings, manifest)) else EXIT_FAILED
+        with (
+            traces.opened("worker") as tracing,
+            asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner,
+        ):
+            code = EXIT_DONE if runner.run(serve(settings, manifest, tracing)) else EXIT_FAILED
     except* (WrongRedis, FolderRefused) as errors:
         _complain(errors.exceptions[0])
         code = EXIT_USAGE
@@ -98,7 +106,9 @@ def _complain(error: BaseException) -> None:
     sys.stderr.write(f"{error}\n")
 
 
-async def serve(settings: WorkerSettings, manifest: Manifest) -> bool:
+async def serve(
+    settings: WorkerSettings, manifest: Manifest, tracing: "Traces | None" = None
+) -> bool:
     """Run one worker until it is told to stop; False if it could not end in order."""
     # What is entered last ends first: probes answer until the worker has ended, and the lock is
     # held until its engine is gone.
@@ -113,6 +123,8 @@ async def serve(settings: WorkerSettings, manifest: Manifest) -> bool:
         exposition = Exposition()
         learned = LearnedFile(settings.data_dir, manifest.name, manifest.version, settings.device)
         station = build_station(settings, manifest, name, connections, learned, exposition.metrics)
+        if tracing is not None:
+            trace(station, tracing)
         worker = Worker(station, CardStore(connections), learned, connections.verify)
         if settings.worker_port is not None:
             server = ProbeServer(

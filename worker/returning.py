@@ -4,6 +4,7 @@ from collections.abc import Iterable
 
 from jobs.worker_queue import HandBack
 from telemetry import logs
+from telemetry.traces import trace_fields
 from worker.delivery import Delivery
 from worker.holding import LEAVING, Held, Phase
 from worker.station import Station
@@ -62,4 +63,10 @@ class Returner:
     def _ended(self, held: Held, given: HandBack, verdict: str) -> None:
         """The hand-back ended the job: it was being canceled, or it is poison."""
         self._station.count_finished(self._station.model, self._station.version, verdict)
-        log.warning("job_ended_by_hand_back", job_id=held.id, verdict=verdict, alone=given.alone)
+        log.warning(
+            "job_ended_by_hand_back",
+            job_id=held.id,
+            verdict=verdict,
+            alone=given.alone,
+            **trace_fields(held.job.traceparent),
+        )

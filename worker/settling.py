@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from jobs.worker_queue import Outcome
 from telemetry import logs
+from telemetry.traces import exemplar
 from worker.delivery import Delivery
 from worker.holding import AT_WORK, LEAVING, Held, Phase
 from worker.outcomes import outcome_of
@@ -64,6 +65,8 @@ class Settler:
     ) -> _Parcel:
         station = self._station
         begun = held.phase in AT_WORK
+        if station.spans is not None:
+            held.ended_ns = time.time_ns()
         outcome, code = outcome_of(held, output, error, station.rules, station.limits, stacks)
         holding = self._station.holding
         holding.move(held, Phase.SETTLING)
@@ -75,18 +78,20 @@ class Settler:
     async def _deliver(self, parcels: list[_Parcel]) -> None:
         verdicts = await self._station.queue.settle([each.outcome for each in parcels])
         now_ms = time.time() * 1000
+        spans = self._station.spans
         for held, outcome, code, begun in parcels:
             self._station.holding.forget(held)
             verdict = verdicts.get(held.id, "stale")
+            told = {} if spans is None else spans.settled(held, outcome, code, verdict)
             # A retry whose answer was lost is not an end, although it was made already.
             if verdict == "retry" or (verdict == "already" and outcome.kind == "retry"):
                 self._station.metrics.requeues.labels("retry").inc()
             elif verdict in ("ok", "already"):
                 self._count(outcome.kind, code)
-                self._end_to_end.observe(max(now_ms - held.job.created_at, 0) / 1000)
+                self._observe_end(held, now_ms)
             elif verdict == "canceled" and begun:
                 self._count("canceled", "canceled")
-                self._end_to_end.observe(max(now_ms - held.job.created_at, 0) / 1000)
+                self._observe_end(held, now_ms)
             # What had not begun was ended by the cancel itself, which has counted it.
             elif verdict == "stale":
                 self._station.metrics.stale_writes_refused.inc()
@@ -98,8 +103,13 @@ class Settler:
                     code=code,
                     verdict=verdict,
                     attempt=held.job.attempt,
+                    **told,
                 )
         self._station.changed.set()
+
+    def _observe_end(self, held: Held, now_ms: float) -> None:
+        where = None if self._station.spans is None else exemplar(held.job.traceparent)
+        self._end_to_end.observe(max(now_ms - held.job.created_at, 0) / 1000, where)
 
     def _count(self, status: str, code: str) -> None:
         self._finished(self._station.model, self._station.version, status, code).inc()

@@ -4,6 +4,7 @@ import asyncio
 import time
 
 from telemetry import logs
+from telemetry.traces import exemplar, trace_fields
 from worker.backoff import TRANSIENT, Backoff
 from worker.cancels import Cancels
 from worker.holding import Batch, Held, Phase
@@ -78,12 +79,16 @@ class Starter:
     def _go(self, batch: Batch, jobs: list[Held], verdicts: dict[str, str]) -> None:
         station = self._station
         now, now_ms = station.clock(), time.time() * 1000
+        if station.spans is not None:
+            started = [held.job for held in jobs if verdicts.get(held.id) == "ok"]
+            station.spans.started(started, len(jobs))
         for held in jobs:
             if held.phase is not Phase.STARTING:
                 continue
             verdict = verdicts.get(held.id, "lost")
             if verdict != "ok":
-                log.info("job_not_started", job_id=held.id, verdict=verdict)
+                fields = trace_fields(held.job.traceparent)
+                log.info("job_not_started", job_id=held.id, verdict=verdict, **fields)
                 station.holding.forget(held)
                 continue
             station.holding.move(held, Phase.STARTED)
@@ -92,7 +97,9 @@ class Starter:
                 self._cancels.ended_before_the_gpu(held)
                 continue
             batch.feeds.append(held.feed)
-            self._queue_seconds.observe(max(now_ms - held.job.created_at, 0) / 1000)
+            seconds = max(now_ms - held.job.created_at, 0) / 1000
+            where = None if station.spans is None else exemplar(held.job.traceparent)
+            self._queue_seconds.observe(seconds, where)
         if batch.feeds:
             station.holding.batches[batch.number] = batch
         station.engine.send(Go(batch.number, batch.feeds))

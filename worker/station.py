@@ -12,6 +12,7 @@ from worker.engine_handle import EngineHandle
 from worker.holding import Holding
 from worker.learned import Learned
 from worker.rules import ModelLimits, Rules
+from worker.spans import Spans
 from worker.timing import BusyShare, Timing
 
 #: Why engines end, as far as it can be listed; other signals and exit codes may come.
@@ -35,6 +36,8 @@ class Station:
     learned: Learned
     timing: Timing
     busy: BusyShare
+    #: there while tracing is on
+    spans: Spans | None = None
     holding: Holding = field(default_factory=Holding)
     limits: ModelLimits = field(default_factory=ModelLimits)
     clock: Callable[[], float] = time.monotonic

@@ -25,6 +25,7 @@ from headrace.up.figures import Figures, ModelFigures
 from headrace.up.ports import base_url, claimable_port
 from headrace.up.screen import Row, Screen, View, curl_line, screen
 from headrace.up.stop import Stop
+from telemetry import traces
 
 _DRAW_EVERY_S = 0.2
 #: Ended by a second Ctrl-C, before running work was finished.
@@ -34,6 +35,10 @@ HURRIED = 130
 def run(settings: UpSettings, models: Sequence[ServedModel]) -> int:
     """Hold the data folder and run everything until a signal; return the exit code."""
     _refuse_cluster_for_rq(settings)
+    try:
+        traces.check()
+    except traces.TracingRefused as error:
+        raise StartRefused(str(error)) from error
     with FolderLock(settings.folder) as lock:
         port = claimable_port(settings.api_host, settings.api_port)
         server = None if settings.redis_url else find_server(settings.folder.written_by())

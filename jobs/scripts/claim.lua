@@ -1,10 +1,10 @@
 -- claim: takes up to `count` queued jobs of one model version for one worker life; with `start`
 -- they are running at once (the engine is idle), else they stay queued for the world.
--- ARGV: 8 life, 9 model, 10 version, 11 count, 12 start, 13 steal.
+-- ARGV: 8 life, 9 model, 10 version, 11 count, 12 start, 13 steal, 14 traced (may be missing).
 -- Answers {alive, rows, expired}: a life that was buried gets nothing; a job whose deadline has
--- passed ends here.
+-- passed ends here. With `traced` a row ends with what the job's trace needs.
 local life, model, version, count = ARGV[8], ARGV[9], ARGV[10], tonumber(ARGV[11])
-local start, steal = ARGV[12] == '1', ARGV[13] == '1'
+local start, steal, traced = ARGV[12] == '1', ARGV[13] == '1', ARGV[14] == '1'
 local target = model .. '@' .. version
 if redis.call('EXISTS', P .. 'worker:' .. life) == 0 then return {0, {}, 0} end
 
@@ -20,6 +20,18 @@ local rows, changes, held, expired, began = {}, {}, {}, 0, 0
 local MOST, bytes = 2097152, 0
 local CLAIMED = {'status', 'tenant', 'priority', 'timeout_s', 'created_at', 'deadline_at',
   'retries', 'crashes', 'request_id', 'attempt', 'worker', 'batch', 'vanished', 'webhook'}
+
+-- The traceparent is the last member of `extra`, which may be long. Of an attempt before, how it
+-- ended: whoever died with it could not tell.
+local function trace_of(id, began_before)
+  local ending = redis.call('GETRANGE', P .. 'extra:' .. id, -560, -1)
+  local parent = string.match(ending, '"traceparent":"([^"]+)"}$') or ''
+  local text = began_before and redis.call('LINDEX', P .. 'tries:' .. id, -1)
+  if not text then return parent, '' end
+  local last = cjson.decode(text)
+  last.detail = nil
+  return parent, cjson.encode(last)
+end
 
 -- The job is already out of its lane.
 local function take(id)
@@ -53,6 +65,10 @@ local function take(id)
   changes[#changes + 1] = fields
   rows[#rows + 1] = {id, token, input or '', v[2], v[3], attempt, v[8] or (suspected and 1 or 0), v[4],
     v[6] or '', v[9] or '', v[5], begins and 1 or 0}
+  if traced then
+    local row = rows[#rows]
+    row[13], row[14] = trace_of(id, v[10])
+  end
 end
 
 local returned = P .. 'returned:' .. target

@@ -2,7 +2,7 @@
 -- that have waited longest first.
 -- ARGV: 8 sender, 9 lease (ms), 10 most, 11 most of an endpoint, then {endpoint, its own most}.
 -- Answers {now, when (ms) more may be due or '', rows}; a row is
--- {id, owner, tenant, type, url, endpoint, secret, body, tries, token}.
+-- {id, owner, tenant, type, url, endpoint, secret, body, tries, token, traceparent}.
 local sender, lease = ARGV[8], tonumber(ARGV[9])
 local most, each = tonumber(ARGV[10]), tonumber(ARGV[11])
 -- Endpoints looked at; and deliveries of a disabled one that end in one call.
@@ -25,7 +25,7 @@ local function take(id, endpoint)
   redis.call('HSET', P .. 'delivery:' .. id, 'token', token)
   redis.call('ZADD', P .. 'calls:' .. endpoint, now + lease, id)
   rows[#rows + 1] = {id, d.owner, d.tenant, d.type, d.url, endpoint, d.secret or '', d.body,
-    d.tries or '0', token}
+    d.tries or '0', token, d.traceparent or ''}
 end
 
 for _, endpoint in ipairs(redis.call('ZRANGE', P .. 'lines', '-inf', now, 'BYSCORE',

@@ -50,7 +50,7 @@ class Events(Holders):
     def post(self, packet: Packet, answer: Any) -> None:
         sender, lease, *rest = packet.given
         left = False
-        for at, token in zip(range(0, len(rest), 9), answer, strict=True):
+        for at, token in zip(range(0, len(rest), 10), answer, strict=True):
             entry, identifier, owner, tenant, kind, _, endpoint, _, body = rest[at : at + 9]
             event = next((each for each in self.outbox if each.entry == entry), None)
             mine = b""

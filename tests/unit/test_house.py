@@ -19,6 +19,7 @@ MOST_LINES_OF_A_FUNCTION = 50
 BROUGHT_BY = {
     "idna": "httpx",
     "jsonschema_rs": "jsonschema-rs",
+    "opentelemetry": "opentelemetry-sdk",
     "prometheus_client": "prometheus-client",
     "pydantic_core": "pydantic",
     "pydantic_settings": "pydantic-settings",
@@ -79,6 +80,11 @@ def test_torch_is_loaded_in_the_engine_alone():
     assert [relative(path) for path in elsewhere if "torch" in tops(path)] == []
 
 
+def test_opentelemetry_is_loaded_in_one_module():
+    users = [relative(path) for path in files(*PACKAGES) if "opentelemetry" in tops(path)]
+    assert users == ["telemetry/otlp.py"]
+
+
 @pytest.mark.parametrize(
     ("package", "extras"),
     [
@@ -91,7 +97,7 @@ def test_torch_is_loaded_in_the_engine_alone():
         ("jobs", ["server"]),
         ("jobs", ["worker"]),
         ("model_store", ["worker"]),
-        ("telemetry", ["server", "worker"]),
+        ("telemetry", ["server", "worker", "otel"]),
         ("worker", ["worker"]),
     ],
 )

@@ -7,6 +7,7 @@ import urllib.request
 from pathlib import Path
 
 import pytest
+from prometheus_client.openmetrics import parser as openmetrics
 from prometheus_client.parser import text_string_to_metric_families
 
 from telemetry.exposition import DIRECTORY_VARIABLE, Exposition, MetricsServer, SharedFiles
@@ -183,3 +184,38 @@ def test_a_directory_named_too_late_is_an_error_and_not_a_silent_loss(tmp_path, 
     monkeypatch.setenv(DIRECTORY_VARIABLE, str(tmp_path))
     with pytest.raises(RuntimeError, match="after the metrics were imported"):
         Exposition()
+
+
+EXEMPLAR = """
+    from telemetry.exposition import Exposition
+    exposition = Exposition()
+    exposition.metrics.run_seconds.labels("echo").observe(0.2, {"trace_id": "a" * 32})
+    body, content_type = exposition.answer("application/openmetrics-text; version=1.0.0")
+    print(content_type)
+    print(body.decode())
+"""
+
+
+def test_openmetrics_has_exemplars_and_the_plain_text_has_none():
+    exposition = Exposition()
+    exposition.metrics.run_seconds.labels("echo").observe(0.2, {"trace_id": "a" * 32})
+    body, content_type = exposition.answer("application/openmetrics-text; version=1.0.0")
+    assert content_type.startswith("application/openmetrics-text; version=1.0.0")
+    [family] = [
+        each
+        for each in openmetrics.text_string_to_metric_families(body.decode())
+        if each.name == "headrace_run_seconds"
+    ]
+    [found] = [sample.exemplar for sample in family.samples if sample.exemplar]
+    assert (found.labels, found.value) == ({"trace_id": "a" * 32}, 0.2)
+    assert "trace_id" not in exposition.render().decode()
+
+
+def test_openmetrics_of_several_processes_is_whole_without_exemplars(tmp_path):
+    run(EXEMPLAR, tmp_path)
+    content_type, _, text = run(EXEMPLAR, tmp_path).decode().partition("\n")
+    assert content_type.startswith("application/openmetrics-text")
+    names = {each.name for each in openmetrics.text_string_to_metric_families(text.strip() + "\n")}
+    assert {"headrace_run_seconds", "headrace_build_info"} <= names
+    assert 'headrace_run_seconds_count{model="echo"} 2.0' in text
+    assert "trace_id" not in text

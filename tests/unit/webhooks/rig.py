@@ -23,6 +23,7 @@ def delivery(number=0, endpoint="a", *, tries=0, type_="job.succeeded", **more):
         body=more.pop("body", b'{"type":"job.succeeded"}'),
         tries=tries,
         token=more.pop("token", f"t{number}"),
+        traceparent=more.pop("traceparent", None),
     )
 
 
@@ -115,6 +116,7 @@ class Receivers:
         self.most = {}
         self.under_way = {}
         self.sent = []
+        self.headers = []
         self.asked = asyncio.Event()
 
     async def until(self, number):
@@ -126,6 +128,7 @@ class Receivers:
     async def post(self, url, body, headers, timeout_s=15.0, connect_s=5.0):
         name = url.split("//")[1].split(".")[0]
         self.sent.append(name)
+        self.headers.append(dict(headers))
         self.asked.set()
         self.under_way[name] = self.under_way.get(name, 0) + 1
         self.most[name] = max(self.most.get(name, 0), self.under_way[name])

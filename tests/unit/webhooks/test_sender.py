@@ -67,6 +67,15 @@ async def test_what_is_due_is_sent_and_noted():
         await run.end()
 
 
+async def test_the_trace_of_a_job_is_passed_on_also_where_nothing_is_traced():
+    trace = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
+    outbox, receivers = FakeOutbox([delivery(1, traceparent=trace), delivery(2)]), Receivers()
+    async with running(outbox, receivers) as run:
+        await outbox.until(lambda: len(outbox.told) == 2)
+        await run.end()
+    assert sorted(receivers.headers, key=len) == [{}, {"traceparent": trace}]
+
+
 async def test_one_that_hangs_delays_nobody_else():
     due = [delivery(n, "slow") for n in range(100)]
     due += [delivery(100 + n, "quick") for n in range(100)]
