@@ -29,7 +29,7 @@ RUN /build/bin/pip wheel --no-deps --no-build-isolation --wheel-dir /dist .
 FROM wheel AS server
 RUN python3 -m venv --without-pip /opt/headrace \
     && /build/bin/pip --python /opt/headrace/bin/python install --no-cache-dir \
-        --only-binary=:all: -c constraints.txt "$(echo /dist/headrace-*.whl)[server]"
+        --only-binary=:all: -c constraints.txt "$(echo /dist/headrace-*.whl)[server,otel]"
 
 
 FROM ${PYTHON_IMAGE} AS slim
@@ -58,7 +58,8 @@ CMD ["api"]
 
 
 FROM slim AS webhooks
-ENV HEADRACE_METRICS_PORT=9101
+ENV HEADRACE_METRICS_PORT=9101 \
+    HEADRACE_PROBE_HOST=0.0.0.0
 EXPOSE 9101
 CMD ["webhooks", "run"]
 
@@ -75,7 +76,7 @@ COPY constraints.txt /dist/
 # The list is for the model's own packages: they may not change what Headrace was tested with.
 RUN python3 -m venv /opt/headrace \
     && /opt/headrace/bin/pip install --no-cache-dir --only-binary=:all: -c /dist/constraints.txt \
-        "$(echo /dist/headrace-*.whl)[worker]" \
+        "$(echo /dist/headrace-*.whl)[worker,otel]" \
     && /opt/headrace/bin/pip freeze --exclude headrace > /opt/headrace/constraints.txt
 
 
@@ -93,7 +94,8 @@ ENV PATH=/opt/headrace/bin:$PATH \
     PIP_DISABLE_PIP_VERSION_CHECK=1 \
     PIP_NO_CACHE_DIR=1 \
     HEADRACE_DATA_DIR=/tmp/headrace \
-    HEADRACE_WORKER_PORT=9102
+    HEADRACE_WORKER_PORT=9102 \
+    HEADRACE_PROBE_HOST=0.0.0.0
 EXPOSE 9102
 USER 10001:10001
 ENTRYPOINT ["headrace"]

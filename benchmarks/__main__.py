@@ -10,6 +10,7 @@ from dataclasses import replace
 
 from benchmarks.bench import QUICK, Bench, Sizes, opened
 from benchmarks.measures import (
+    capacity,
     claim,
     echo,
     embed,
@@ -30,6 +31,7 @@ MEASURES: dict[str, Callable[[Bench], list[Row]]] = {
     "claim": claim.measure,
     "bytes": redis_bytes.measure,
     "webhooks": webhooks.measure,
+    "capacity": capacity.measure,
 }
 
 

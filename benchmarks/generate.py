@@ -26,6 +26,8 @@ class Load:
     headers: dict[str, str] | None = None
     read_path: str | None = None
     outcomes: bool = False
+    #: When each body is sent, in seconds from the start.
+    times: list[float] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +72,7 @@ def generate(load: Load) -> Report:
             "connections": load.connections,
             "headers": load.headers or {},
             "read_path": load.read_path,
+            "times": load.times,
             "outcomes": str(outcomes) if load.outcomes or load.read_path else None,
         }
         done = subprocess.run(

@@ -34,6 +34,13 @@ class Ledger:
     to_read: deque[str] = field(default_factory=deque)
     outcomes: dict[int, dict[str, Any]] = field(default_factory=dict)
     reads: int = 0
+    #: When each body is sent, in seconds from the start; empty where all go as fast as they can.
+    times: deque[float] = field(default_factory=deque)
+    began: float = field(default_factory=time.perf_counter)
+
+    def is_early(self) -> bool:
+        """Whether the next body has a time that has not come."""
+        return bool(self.times) and time.perf_counter() < self.began + self.times[0]
 
     def settle(self, job: dict[str, Any], index: int) -> None:
         """Note the outcome of the body with this index."""
@@ -54,8 +61,10 @@ class Submits:
 
     def next_request(self) -> bytes | None:
         """Take the next body off the pile."""
-        if not self._ledger.bodies:
+        if not self._ledger.bodies or self._ledger.is_early():
             return None
+        if self._ledger.times:
+            self._ledger.times.popleft()
         self._index, request = self._ledger.bodies.popleft()
         self._ledger.waiting_for += 1
         return request
@@ -130,7 +139,8 @@ def run(plan: dict[str, Any]) -> dict[str, Any]:
         (index, encode("POST", plan["path"], body, headers)) for index, body in enumerate(inputs)
     )
     read_path = plan.get("read_path")
-    ledger = Ledger(bodies, plan, reading=plan.get("outcomes") is not None)
+    times = deque(plan.get("times") or ())
+    ledger = Ledger(bodies, plan, reading=plan.get("outcomes") is not None, times=times)
     sources: list[Source] = [Submits(ledger) for _ in range(plan["connections"])]
     if read_path:
         sources.append(Reads(ledger, read_path, headers))

@@ -19,6 +19,8 @@ from importlib.util import find_spec
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
+#: Where the models are that are served.
+FOLDERS = (ROOT / "examples", ROOT / "benchmarks" / "models")
 READY_S = 120.0
 STOP_S = 30.0
 
@@ -171,18 +173,19 @@ def headrace_api(
 def headrace_worker(
     api: Api, redis_url: str, model: str, log: Path, threads: int | None = None
 ) -> Iterator[int]:
-    """Start a worker for examples/<model>; yield its pid once the model is ready."""
+    """Start a worker of a model in FOLDERS; yield its pid once the model is ready."""
     environment = {
         "HEADRACE_REDIS_URL": redis_url,
         "HEADRACE_WORKER_PORT": "0",
         "HEADRACE_METRICS_PORT": "0",
         "HEADRACE_DEVICE": "cpu",
         "HEADRACE_LOG_FORMAT": "json",
-        "HEADRACE_DATA_DIR": str(log.parent / "data"),
+        "HEADRACE_DATA_DIR": str(log.parent / f"data-{log.stem}"),
     }
     if threads:
         environment["HEADRACE_ENGINE_THREADS"] = str(threads)
-    command = [sys.executable, "-P", "-m", "worker", str(ROOT / "examples" / model)]
+    [folder] = [each / model for each in FOLDERS if (each / model).is_dir()]
+    command = [sys.executable, "-P", "-m", "worker", str(folder)]
     health = f"http://127.0.0.1:{api.port}/healthz?model={model}"
     with process(command, log, _importable(environment)) as server:
         until(lambda: http_status(health) == 200, f"the worker of {model}", server)

@@ -27,7 +27,7 @@ from benchmarks.report import Row
 BARE = "a bare aiohttp loop, 8 at a time"
 _AT_ONCE = 8
 _BATCH = 1000
-_SECRET = "the secret of a benchmark"
+SECRET = "the secret of a benchmark"
 _LONGEST_S = 120.0
 
 
@@ -37,7 +37,7 @@ def measure(bench: Bench) -> list[Row]:
     rates: list[float] = []
     bare: list[float] = []
     with ExitStack() as stack:
-        port = stack.enter_context(_receiver(bench))
+        port = stack.enter_context(receiver(bench))
         allowed = {"HEADRACE_WEBHOOK_ALLOW": "127.0.0.0/8"}
         api = stack.enter_context(
             headrace_api(bench.redis_url, bench.log("api"), environment=allowed)
@@ -46,14 +46,14 @@ def measure(bench: Bench) -> list[Row]:
         client = stack.enter_context(
             httpx.Client(base_url=f"http://127.0.0.1:{api.port}", timeout=60)
         )
-        hook = {"url": f"http://127.0.0.1:{port}/hook", "secret": _SECRET}
+        hook = {"url": f"http://127.0.0.1:{port}/hook", "secret": SECRET}
         for _ in range(bench.sizes.repeats):
-            _run_jobs(client, count, hook)
-            with _sender(bench):
-                rates.append(_rate(port, count))
+            run_jobs(client, count, hook)
+            with sender(bench):
+                rates.append(rate(port, count))
             bare.append(asyncio.run(_bare(port, count)))
             bench.say(f"webhooks: {rates[-1]:.0f}/s, bare {bare[-1]:.0f}/s")
-        with _sender(bench):
+        with sender(bench):
             # Not what its start takes: it looks at every shard there is.
             _one_by_one(client, port, 20, hook)
             time.sleep(3)
@@ -68,7 +68,8 @@ def measure(bench: Bench) -> list[Row]:
 
 
 @contextmanager
-def _receiver(bench: Bench) -> Iterator[int]:
+def receiver(bench: Bench) -> Iterator[int]:
+    """Start a receiver; yield its port."""
     port = free_port()
     command = [sys.executable, "-m", "benchmarks.peers.receiver", str(port)]
     with process(command, bench.log("receiver"), {"PYTHONPATH": str(ROOT)}) as server:
@@ -77,7 +78,8 @@ def _receiver(bench: Bench) -> Iterator[int]:
 
 
 @contextmanager
-def _sender(bench: Bench) -> Iterator[None]:
+def sender(bench: Bench) -> Iterator[int]:
+    """Start what sends; yield its pid."""
     environment = {
         "PYTHONPATH": str(ROOT),
         "HEADRACE_REDIS_URL": bench.redis_url,
@@ -85,11 +87,11 @@ def _sender(bench: Bench) -> Iterator[None]:
         "HEADRACE_LOG_FORMAT": "json",
     }
     command = [sys.executable, "-P", "-m", "webhooks", "--only", "sender"]
-    with process(command, bench.log("sender"), environment):
-        yield
+    with process(command, bench.log("sender"), environment) as started:
+        yield started.pid
 
 
-def _run_jobs(client: httpx.Client, count: int, hook: dict[str, Any]) -> None:
+def run_jobs(client: httpx.Client, count: int, hook: dict[str, Any]) -> None:
     """Let so many jobs end while nobody tells of it."""
     for first in range(0, count, _BATCH):
         inputs = [{"message": f"text {first + n:08d}"} for n in range(min(_BATCH, count - first))]
@@ -114,7 +116,7 @@ def _told(port: int, *, clear: bool = False) -> dict[str, Any]:
     return dict(httpx.get(f"http://127.0.0.1:{port}/told", params=asked).json())
 
 
-def _rate(port: int, count: int) -> float:
+def rate(port: int, count: int) -> float:
     """Wait for all events; return how many came in each second between the first and the last."""
     end = time.monotonic() + _LONGEST_S
     while len(_told(port)["events"]) < count:
