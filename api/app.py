@@ -78,7 +78,8 @@ class Application(FastAPI):
         """Return what serves a request, from the outside in: CORS, the edge, the router."""
         routes = LeanRouter(self.routes, self.router)
         observe = self._exposition.metrics.request_observer
-        edge = Edge(routes, observe, log_each=self._settings.log_level == "debug")
+        log_each = self._settings.log_level == "debug"
+        edge = Edge(routes, observe, leaving=self._leaving, log_each=log_each)
         origins = self._settings.cors_origins
         if not origins:
             return edge
@@ -94,6 +95,9 @@ class Application(FastAPI):
         """Answer held waits at once, with each job as it is."""
         if self.front is not None:
             self.front.drain()
+
+    def _leaving(self) -> bool:
+        return self.front is not None and self.front.draining
 
     @contextlib.asynccontextmanager
     async def _lifespan(self, _: FastAPI) -> AsyncIterator[None]:
