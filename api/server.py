@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import signal
 import socket
+import time
 from collections.abc import Generator
 
 import uvicorn
@@ -22,9 +24,21 @@ class DrainingServer(uvicorn.Server):
         self._application = application
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """Answer held waits at once, then close as uvicorn does."""
+        """Answer held waits at once, take leave of connections, then close as uvicorn does."""
         self._application.drain()
+        await self._take_leave()
         await super().shutdown(sockets)
+
+    async def _take_leave(self) -> None:
+        """Serve on for a moment; what is answered now says that its connection ends with it.
+
+        To close a connection that happens to be idle would lose the request that is on its way.
+        """
+        deadline = time.monotonic() + _LEAVE_S
+        while self.server_state.connections and time.monotonic() < deadline:
+            if self.force_exit:
+                return
+            await asyncio.sleep(_LEAVE_S / 50)
 
     @contextlib.contextmanager
     def capture_signals(self) -> Generator[None, None, None]:
@@ -39,6 +53,11 @@ class DrainingServer(uvicorn.Server):
 
 
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
+#: Longer than proxies keep an idle connection to it, 60 s as a rule: who closes first may lose what
+#: the other is about to send.
+_IDLE_S = 75
+#: A connection that was idle for so long is closed on the client.
+_LEAVE_S = 1.0
 
 
 def serve(settings: ApiSettings, listener: socket.socket) -> bool:
@@ -58,6 +77,7 @@ def _serve(application: Application, settings: ApiSettings, listener: socket.soc
         access_log=False,
         server_header=False,
         proxy_headers=False,
+        timeout_keep_alive=_IDLE_S,
         timeout_graceful_shutdown=max(1, int(settings.drain_s)),
     )
     server = DrainingServer(config, application)
