@@ -42,8 +42,9 @@ def probed(
 
     rq = rq_connection(settings.rq_url)
     routes = _routes(stop, [rq.ping, *checks])
-    port, host = settings.metrics_port, settings.probe_host
-    server = ProbeServer(port, routes, host=host, exposition=Exposition())
+    server = ProbeServer(
+        settings.metrics_port, routes, host=settings.probe_host, exposition=Exposition()
+    )
     try:
         run(server.__aenter__())
         log.info("probes_served", port=server.port)
