@@ -55,14 +55,16 @@ _BY_PATTERN: dict[str, st.SearchStrategy[str]] = {}
 
 def values() -> st.SearchStrategy[dict[str, Any]]:
     """Values for any part of the chart that fit the schema together with the defaults."""
-    # Most of what there is to render belongs to a model: every second drawing has one at least.
-    models = _of(SCHEMA["properties"]["models"])
-    drawn = st.one_of(_of(SCHEMA), st.builds(_with_models, _of(SCHEMA), models.filter(bool)))
-    return drawn.filter(lambda each: _validator.is_valid(merged(chart().values, each)))
+    return _drawn().filter(lambda each: _validator.is_valid(merged(chart().values, each)))
 
 
-def _with_models(given: dict[str, Any], models: dict[str, Any]) -> dict[str, Any]:
-    return {**given, "models": models}
+@st.composite
+def _drawn(draw: st.DrawFn) -> dict[str, Any]:
+    given: dict[str, Any] = draw(_of(SCHEMA))
+    # Most of what there is to render belongs to a model.
+    if not given.get("models") and draw(st.booleans()):
+        given["models"] = draw(_of(SCHEMA["properties"]["models"]))
+    return given
 
 
 def _of(schema: dict[str, Any]) -> st.SearchStrategy[Any]:
