@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import signal
 import socket
+import time
 from collections.abc import Generator
 
 import uvicorn
@@ -21,9 +23,27 @@ class DrainingServer(uvicorn.Server):
         self._application = application
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """Answer held waits at once, then close as uvicorn does."""
+        """Answer held waits at once, take leave of connections, then close as uvicorn does."""
         self._application.drain()
+        await self._take_leave()
         await super().shutdown(sockets)
+
+    async def _take_leave(self) -> None:
+        """Serve on for a moment; what is answered now says that its connection ends with it.
+
+        To close a connection that happens to be idle would lose the request that is on its way.
+        """
+        state = self.server_state
+        for connection in list(state.connections):
+            # What is being answered has the headers of its own time, but this closes it, too.
+            if (cycle := getattr(connection, "cycle", None)) is not None:
+                cycle.keep_alive = False
+        state.default_headers = [*state.default_headers, (b"connection", b"close")]
+        deadline = time.monotonic() + _LEAVE_S
+        while state.connections and time.monotonic() < deadline:
+            if self.force_exit:
+                return
+            await asyncio.sleep(_LEAVE_S / 50)
 
     @contextlib.contextmanager
     def capture_signals(self) -> Generator[None, None, None]:
@@ -38,6 +58,8 @@ class DrainingServer(uvicorn.Server):
 
 
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
+#: A connection that was idle for so long is closed on the client.
+_LEAVE_S = 1.0
 
 
 def serve(settings: ApiSettings, listener: socket.socket) -> bool:

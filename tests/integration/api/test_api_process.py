@@ -134,6 +134,20 @@ def test_sigterm_lets_held_waits_go_and_ends_with_0(redis_url: str, tmp_path: Pa
         assert (answers[0].status_code, answers[0].json()["status"]) == (202, "queued")
 
 
+def test_a_request_on_its_way_when_sigterm_comes_is_answered(
+    redis_url: str, tmp_path: Path
+) -> None:
+    publish(redis_url)
+    with running(redis_url, tmp_path) as api, httpx.Client(base_url=api.url) as client:
+        assert "connection" not in client.get("/v1/models").headers
+        api.process.send_signal(signal.SIGTERM)
+        api.until(lambda: api.status("/livez") == 503)
+        # A connection that is kept alive: its next request cannot know.
+        answer = client.post("/v1/models/echo/jobs", json={"input": {"text": "a"}})
+        assert (answer.status_code, answer.headers["connection"]) == (202, "close")
+        assert api.process.wait(10) == 0
+
+
 def test_sigint_is_an_end_in_order_too(redis_url: str, tmp_path: Path) -> None:
     with running(redis_url, tmp_path) as api:
         api.process.send_signal(signal.SIGINT)
