@@ -58,6 +58,9 @@ class DrainingServer(uvicorn.Server):
 
 
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
+#: Longer than proxies keep an idle connection to it, 60 s as a rule: who closes first may lose what
+#: the other is about to send.
+_IDLE_S = 75
 #: A connection that was idle for so long is closed on the client.
 _LEAVE_S = 1.0
 
@@ -75,6 +78,7 @@ def serve(settings: ApiSettings, listener: socket.socket) -> bool:
         access_log=False,
         server_header=False,
         proxy_headers=False,
+        timeout_keep_alive=_IDLE_S,
         timeout_graceful_shutdown=max(1, int(settings.drain_s)),
     )
     server = DrainingServer(config, application)

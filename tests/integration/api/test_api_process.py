@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import http.client
 import json
 import os
 import signal
@@ -146,6 +147,20 @@ def test_a_request_on_its_way_when_sigterm_comes_is_answered(
         answer = client.post("/v1/models/echo/jobs", json={"input": {"text": "a"}})
         assert (answer.status_code, answer.headers["connection"]) == (202, "close")
         assert api.process.wait(10) == 0
+
+
+def test_an_idle_connection_is_left_to_the_client(redis_url: str, tmp_path: Path) -> None:
+    with running(redis_url, tmp_path) as api:
+        port = int(api.url.rpartition(":")[2])
+        with contextlib.closing(http.client.HTTPConnection("127.0.0.1", port)) as client:
+            client.connect()
+            client.auto_open = 0
+            client.request("GET", "/livez")
+            client.getresponse().read()
+            # Longer than a server closes it after by its own default.
+            time.sleep(6)
+            client.request("GET", "/livez")
+            assert client.getresponse().status == 200
 
 
 def test_sigint_is_an_end_in_order_too(redis_url: str, tmp_path: Path) -> None:
