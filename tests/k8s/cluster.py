@@ -23,7 +23,7 @@ from .workload import Workload
 #: Waits until whoever started it is gone, by whatever death, and ends what it left in the folder.
 _GUARD = """read -r _
 for each in /proc/[0-9]*; do
-    case "$(readlink "$each/cwd")" in "$1"*) kill -9 "${each#/proc/}" ;; esac
+    case "$(readlink "$each/cwd")" in "$1"/*) kill -9 "${each#/proc/}" ;; esac
 done"""
 
 Truth = Callable[[Pod], str | None]

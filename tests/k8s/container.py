@@ -1,7 +1,8 @@
 """What a kubelet puts together for a container: its environment, its files, its command line.
 
-A pod has no network and no file system of its own here. So three things, and no more, are written
-differently: the address that it listens on, the names of Services, and the paths of its mounts.
+A pod has no network, no file system and no host name of its own here. So its address, the names of
+Services and the paths of its mounts are written differently; a worker is told the name that it
+would have read off its host, and Redis the one address that it may have. Nothing else is changed.
 """
 
 from __future__ import annotations
@@ -13,7 +14,6 @@ import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from headrace.embedded_redis import find_server
 
@@ -23,8 +23,6 @@ from .manifests import NAMESPACE, Document, Manifests
 CODE = Path(__file__).resolve().parents[2]
 #: Every address, as containers are told to listen on.
 _ANY = {"0.0.0.0", "::"}
-#: What a kubelet tells every container of the API server.
-_KUBERNETES = {"name": "kubernetes", "ports": [("https", 443)]}
 _REDIS_CLI = """#!{python}
 # `redis-cli ping`, which the wheel with the server has not.
 import socket, sys
@@ -99,7 +97,8 @@ def _image_commands(place: Place) -> Path:
 
 def _given(spec: Document, main: Document, place: Place) -> dict[str, str]:
     """Return the variables that a kubelet sets, in the order in which it knows them."""
-    known = _links(_KUBERNETES["name"], "10.96.0.1", _KUBERNETES["ports"])
+    # Of the cluster's own API every container is told.
+    known = _links("kubernetes", "10.96.0.1", [("https", 443)])
     if spec.get("enableServiceLinks", True):
         for number, service in enumerate(place.manifests.of("Service")):
             if service["spec"].get("clusterIP") != "None":
@@ -115,7 +114,7 @@ def _given(spec: Document, main: Document, place: Place) -> dict[str, str]:
     return known
 
 
-def _links(name: str, address: str, ports: Any) -> dict[str, str]:
+def _links(name: str, address: str, ports: list[tuple[str | None, int]]) -> dict[str, str]:
     """Return the variables of one Service."""
     prefix = name.upper().replace("-", "_")
     first = ports[0][1]

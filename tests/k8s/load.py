@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections import defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import TracebackType
@@ -62,13 +63,10 @@ class Load:
 
     def untold(self) -> list[str]:
         """Return the jobs of whose end the receiver was not told, or under more than one id."""
-        ids: dict[str, list[str]] = {}
-        for identifier, (_, job, status) in self._receiver.events.copy().items():
-            if self.ended.get(job, status) != status:
-                identifier = f"{identifier}: {status}"
-                ids.setdefault(job, []).append(identifier)
-            ids.setdefault(job, []).append(identifier)
-        return [f"{job}: {ids.get(job)}" for job in self.ended if len(ids.get(job, [])) != 1]
+        heard: defaultdict[str, list[str]] = defaultdict(list)
+        for _, job, status in self._receiver.events.copy().values():
+            heard[job].append(status)
+        return [f"{job}: {heard[job]}" for job, end in self.ended.items() if heard[job] != [end]]
 
     def _part(self, part: Callable[[], None]) -> None:
         try:

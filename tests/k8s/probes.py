@@ -50,11 +50,12 @@ class Probe:
         connection = http.client.HTTPConnection(address, port, timeout=self._timeout_s)
         try:
             connection.request("GET", asked.get("path", "/"))
-            return 200 <= connection.getresponse().status < 400
+            status: int = connection.getresponse().status
         except (OSError, http.client.HTTPException):
             return False
         finally:
             connection.close()
+        return 200 <= status < 400
 
     def _run(self, command: list[str]) -> bool:
         try:

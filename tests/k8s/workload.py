@@ -49,7 +49,8 @@ class Workload:
         """Replace each pod by one of the new revision, within the bounds of the strategy."""
         self.manifest = manifest
         surge, unavailable = self._bounds()
-        old, new = self.pods, []
+        old: list[Pod] = self.pods
+        new: list[Pod] = []
         self.pods = new
         self.fewest_ready, self.most_pods = len(old), len(old)
         deadline = time.monotonic() + _START_S * (len(old) + 1)
