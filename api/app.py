@@ -89,7 +89,6 @@ class Application(FastAPI):
             metrics.request_observer,
             metrics.error_counter([code for code, known in CODES.items() if known.http_status]),
             spans=self._spans,
-            leaving=self._leaving,
             log_each=self._settings.log_level == "debug",
         )
         origins = self._settings.cors_origins
@@ -107,9 +106,6 @@ class Application(FastAPI):
         """Answer held waits at once, with each job as it is."""
         if self.front is not None:
             self.front.drain()
-
-    def _leaving(self) -> bool:
-        return self.front is not None and self.front.draining
 
     @contextlib.asynccontextmanager
     async def _lifespan(self, _: FastAPI) -> AsyncIterator[None]:

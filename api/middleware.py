@@ -35,9 +35,6 @@ Observe = Callable[[str, str, int, float, dict[str, str] | None], None]
 #: Takes note of a request that was not served, by its error's code.
 Refused = Callable[[str], None]
 
-#: The last answer of a connection says so: whoever reads it sends nothing after it.
-_LAST_ANSWER = (b"connection", b"close")
-
 
 class Edge:
     """The outermost layer, one per process."""
@@ -49,18 +46,13 @@ class Edge:
         refused: Refused,
         *,
         spans: RequestSpans | None = None,
-        leaving: Callable[[], bool] = lambda: False,
         log_each: bool = False,
     ) -> None:
-        """Serve `app`; while `leaving` each answer is the last of its connection.
-
-        With `log_each` every request gets a line, which costs as much as it.
-        """
+        """Serve `app`; with `log_each` every request gets a line, which costs as much as it."""
         self.app = app
         self.observe = observe
         self.refused = refused
         self.spans = spans
-        self.leaving = leaving
         self.log_each = log_each
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -70,7 +62,7 @@ class Edge:
             return
         began = time.perf_counter()
         given = dict(scope["headers"])
-        exchange = _Exchange(send, given, self.leaving)
+        exchange = _Exchange(send, given)
         if self.spans is not None:
             exchange.begin(self.spans, scope)
         scope[HEADERS] = given
@@ -103,11 +95,10 @@ class Edge:
 class _Exchange:
     """One request on its way out."""
 
-    __slots__ = ("_extra", "_leaving", "_send", "_span", "request_id", "status", "traceparent")
+    __slots__ = ("_extra", "_send", "_span", "request_id", "status", "traceparent")
 
-    def __init__(self, send: Send, given: dict[bytes, bytes], leaving: Callable[[], bool]) -> None:
+    def __init__(self, send: Send, given: dict[bytes, bytes]) -> None:
         self._send = send
-        self._leaving = leaving
         self.request_id = headers.request_id(given.get(b"x-request-id"))
         self._extra: list[Header] = [(b"x-request-id", self.request_id.encode())]
         parent = given.get(b"traceparent")
@@ -136,9 +127,6 @@ class _Exchange:
         if message["type"] == "http.response.start":
             self.status = message["status"]
             message["headers"] = [*message["headers"], *self._extra]
-            # Asked now, not when the request came: a held one has been let go for this.
-            if self._leaving():
-                message["headers"].append(_LAST_ANSWER)
         await self._send(message)
 
     async def refuse(self, error: HeadraceError, scope: Scope, receive: Receive) -> None:

@@ -13,7 +13,6 @@ import uvicorn
 
 from api.app import Application, create_app
 from api.settings import ApiSettings
-from telemetry import traces
 
 
 class DrainingServer(uvicorn.Server):
@@ -34,8 +33,14 @@ class DrainingServer(uvicorn.Server):
 
         To close a connection that happens to be idle would lose the request that is on its way.
         """
+        state = self.server_state
+        for connection in list(state.connections):
+            # What is being answered has the headers of its own time, but this closes it, too.
+            if (cycle := getattr(connection, "cycle", None)) is not None:
+                cycle.keep_alive = False
+        state.default_headers = [*state.default_headers, (b"connection", b"close")]
         deadline = time.monotonic() + _LEAVE_S
-        while self.server_state.connections and time.monotonic() < deadline:
+        while state.connections and time.monotonic() < deadline:
             if self.force_exit:
                 return
             await asyncio.sleep(_LEAVE_S / 50)
@@ -62,11 +67,7 @@ _LEAVE_S = 1.0
 
 def serve(settings: ApiSettings, listener: socket.socket) -> bool:
     """Serve until a signal says stop; False when the application could not start."""
-    with traces.opened("api") as tracing:
-        return _serve(create_app(settings, tracing), settings, listener)
-
-
-def _serve(application: Application, settings: ApiSettings, listener: socket.socket) -> bool:
+    application = create_app(settings)
     config = uvicorn.Config(
         application,
         loop="uvloop",
