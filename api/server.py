@@ -13,6 +13,7 @@ import uvicorn
 
 from api.app import Application, create_app
 from api.settings import ApiSettings
+from telemetry import traces
 
 
 class DrainingServer(uvicorn.Server):
@@ -67,7 +68,11 @@ _LEAVE_S = 1.0
 
 def serve(settings: ApiSettings, listener: socket.socket) -> bool:
     """Serve until a signal says stop; False when the application could not start."""
-    application = create_app(settings)
+    with traces.opened("api") as tracing:
+        return _serve(create_app(settings, tracing), settings, listener)
+
+
+def _serve(application: Application, settings: ApiSettings, listener: socket.socket) -> bool:
     config = uvicorn.Config(
         application,
         loop="uvloop",
