@@ -198,7 +198,7 @@ def test_the_services_of_compose_run_a_job_and_end_in_order(
         ["headrace", "submit", "echo", '{"message": "out of a box"}', "--wait"]
     )
     assert (asked.returncode, json.loads(asked.stdout)) == (0, {"message": "out of a box"})
-    metrics = {"api": 9100, "webhooks": 9101, "echo": 9102}
+    metrics = {"api": 9100, "webhooks": 9101, "echo": 9110}
     for name, port in metrics.items():
         said = started[name].execute(["python", "-c", GET, f"http://127.0.0.1:{port}/metrics"])
         assert "headrace_build_info" in said.stdout, (name, said.stderr)
