@@ -24,7 +24,7 @@ _HEARD_S = 1.5
 #: until there is an API to ask
 _INSTALL_S = 20.0
 #: longer than between two probes, so that one meets a worker whose model is being loaded
-_LOAD_S = 5.5
+_LOAD_S = 7.0
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -102,14 +102,17 @@ def _serves(cluster: Cluster, pod: Pod) -> str | None:
         except httpx.TransportError:
             return None
 
-    def state() -> str | None:
-        workers = until(answer, what=path).json().get("workers", [])
-        return next((each["state"] for each in workers if each["name"] == pod.name), None)
+    said: dict[str, str] = {}
+
+    def ready() -> bool:
+        if found := answer():
+            said.update({each["name"]: each["state"] for each in found.json().get("workers", [])})
+        return said.get(pod.name) == "ready"
 
     with cluster.client("read-key") as client:
         try:
             until(answer, _INSTALL_S, "an API")
-            until(lambda: state() == "ready", _HEARD_S)
+            until(ready, _HEARD_S)
         except TimeoutError as error:
-            return f"the API says it is {state()} ({error})"
+            return f"the API knows of {said} ({error})"
     return None

@@ -74,8 +74,6 @@ class Workload:
 
     def close(self) -> None:
         """End what there is, at once."""
-        for pod in self.pods:
-            pod.kill()
         self._pool.shutdown()
 
     def _bounds(self) -> tuple[int, int]:
