@@ -71,6 +71,9 @@ class Cluster:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
+        # None is to be asked, or to ask, while others are already gone.
+        for pod in self.pods:
+            pod.leave_alone()
         for workload in self.workloads.values():
             workload.close()
         for pod in self.pods:

@@ -19,8 +19,12 @@ from .cluster import Cluster
 from .manifests import Document
 from .pod import Pod
 
-#: what a probe says may be ahead of what the API has heard
-_HEARD_S = 10.0
+#: what a worker says of itself may be ahead of what the API has heard
+_HEARD_S = 1.5
+#: until there is an API to ask
+_INSTALL_S = 20.0
+#: longer than between two probes, so that one meets a worker whose model is being loaded
+_LOAD_S = 7.0
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -62,6 +66,10 @@ def cluster(values: Document, tmp_path_factory: pytest.TempPathFactory) -> Itera
     for name in values["models"]:
         shutil.copytree(CHAOS_MODEL, images / name, ignore=shutil.ignore_patterns("__pycache__"))
         (images / name / "model.toml").write_text(f'name = "{name}"\n')
+    code = images / "cold" / "model.py"
+    nothing = '"""Nothing to load."""'
+    assert nothing in code.read_text()
+    code.write_text(code.read_text().replace(nothing, f"time.sleep({_LOAD_S})"))
     folder = tmp_path_factory.mktemp("cluster")
     with Cluster(folder, values, {"/models": images}) as cluster:
         cluster.truths = {
@@ -86,20 +94,25 @@ def _answers(cluster: Cluster, pod: Pod) -> str | None:
 
 def _serves(cluster: Cluster, pod: Pod) -> str | None:
     """Say what is wrong with a worker that is called ready."""
-    model = pod.labels["headrace/model"]
-    shown: dict[str, str] = {}
+    path = f"/v1/models/{pod.labels['headrace/model']}"
 
-    def seen() -> bool:
+    def answer() -> httpx.Response | None:
         try:
-            card = client.get(f"/v1/models/{model}").json()
+            return client.get(path)
         except httpx.TransportError:
-            return False
-        shown.update({each["name"]: each["state"] for each in card.get("workers", [])})
-        return shown.get(pod.name) == "ready"
+            return None
+
+    said: dict[str, str] = {}
+
+    def ready() -> bool:
+        if found := answer():
+            said.update({each["name"]: each["state"] for each in found.json().get("workers", [])})
+        return said.get(pod.name) == "ready"
 
     with cluster.client("read-key") as client:
         try:
-            until(seen, _HEARD_S)
-        except TimeoutError:
-            return f"the API knows of {shown}"
+            until(answer, _INSTALL_S, "an API")
+            until(ready, _HEARD_S)
+        except TimeoutError as error:
+            return f"the API knows of {said} ({error})"
     return None

@@ -139,6 +139,12 @@ class Pod:
         self._thread.join()
         return Ended(self.name, self._process.returncode, round(took_s, 2), grace_s, killed)
 
+    def leave_alone(self) -> None:
+        """Probe it no more."""
+        self._deleted.set()
+        if self._thread.is_alive():
+            self._thread.join()
+
     def kill(self) -> None:
         """End what is left of it at once: a container ends with its first process."""
         self._deleted.set()

@@ -74,8 +74,6 @@ class Workload:
 
     def close(self) -> None:
         """End what there is, at once."""
-        for pod in self.pods:
-            pod.kill()
         self._pool.shutdown()
 
     def _bounds(self) -> tuple[int, int]:
@@ -102,6 +100,8 @@ class Workload:
         self._leaving.append(self._pool.submit(chosen.delete))
 
     def _check(self, deadline: float) -> None:
+        if troubles := [each for pod in self.pods for each in pod.troubles]:
+            raise RuntimeError(f"{troubles}: {[pod.said()[-2000:] for pod in self.pods]}")
         if time.monotonic() > deadline:
             stuck = [f"{pod.name}: {pod.said()[-2000:]}" for pod in self.pods if not pod.ready]
             raise TimeoutError(f"{self.name} is not ready: {stuck}")
