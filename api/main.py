@@ -129,7 +129,11 @@ def _serve(settings: ApiSettings, listener: socket.socket) -> int:
     # The parent of several processes needs no web framework in its memory.
     from api.server import serve  # noqa: PLC0415
 
-    return STARTED_AND_ENDED if serve(settings, listener) else STARTUP_FAILURE
+    try:
+        return STARTED_AND_ENDED if serve(settings, listener) else STARTUP_FAILURE
+    except traces.TracingRefused as error:
+        log.critical("api_refuses_to_start", detail=str(error))
+        return USAGE
 
 
 @contextlib.contextmanager

@@ -25,8 +25,12 @@ class DrainingServer(uvicorn.Server):
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Answer held waits at once, take leave of connections, then close as uvicorn does."""
+        began = time.monotonic()
         self._application.drain()
         await self._take_leave()
+        # What taking leave took is a part of the drain.
+        left = self.config.timeout_graceful_shutdown or 0
+        self.config.timeout_graceful_shutdown = max(1, left - round(time.monotonic() - began))
         await super().shutdown(sockets)
 
     async def _take_leave(self) -> None:

@@ -14,7 +14,7 @@ import time
 from collections.abc import Iterator
 
 from api.settings import ApiSettings
-from telemetry import logs
+from telemetry import logs, traces
 
 #: A process that lived for less than this is started again only after a pause, longer each time.
 SETTLED_S = 10.0
@@ -50,7 +50,7 @@ class Supervisor:
     def _end(self) -> int:
         for slot in self._slots:
             slot.terminate()
-        deadline = time.monotonic() + self._drain_s + 5
+        deadline = time.monotonic() + self._drain_s + 5 + traces.CLOSE_S
         codes = [slot.wait(deadline) for slot in self._slots]
         # One that was still starting has no handler yet: the signal itself ends it, in order too.
         return 0 if all(code in (0, -signal.SIGTERM) for code in codes) else 1

@@ -58,7 +58,7 @@ class WorkerQueue:
         self._suspect_lost: set[str] = set()
         self._unbroken = Unbroken()
         self.life = self._new_life()
-        #: What was adopted on shards that a card has named since, until `adopt` tells of it.
+        #: What was adopted as this life entered shards, until `register` or `adopt` tells of it.
         self._entered: list[Adopted] = []
         #: Jobs that claims have found past their deadline, and ended.
         self.expired = 0
@@ -77,17 +77,17 @@ class WorkerQueue:
             self._record += [name, value]
         shards = await self._served()
         self.life = self._new_life()
-        adopted = await self._enter(shards)
+        await self._enter(shards)
         # In place: who listens to the bells holds this list.
         self._shards[:] = shards
+        adopted, self._entered = self._entered, []
         return adopted
 
-    async def _enter(self, shards: Sequence[int]) -> list[Adopted]:
-        adopted: list[Adopted] = []
+    async def _enter(self, shards: Sequence[int]) -> None:
         for shard in shards:
             args = [self.life, self._worker, *self._record]
-            adopted += adopted_from(await self._run(scripts.REGISTER, shard, args))
-        return adopted
+            # Kept although a later shard may fail: nobody is told of it again.
+            self._entered += adopted_from(await self._run(scripts.REGISTER, shard, args))
 
     async def _served(self) -> list[int]:
         """Find every shard that may hold a job of this model: its number may have changed."""
@@ -103,7 +103,7 @@ class WorkerQueue:
             if known == await self._cards.revision():
                 return
             fresh = [shard for shard in await self._served() if shard not in self._shards]
-            self._entered += await self._enter(fresh)
+            await self._enter(fresh)
         except QueueUnavailable:
             # The cards' server may be another than those of the shards, which must go on.
             self._cards_revision = known
@@ -250,7 +250,7 @@ class WorkerQueue:
         try:
             found = await adopt(self._connections, self._options, self._shards, self._unbroken)
         except QueueUnavailable:
-            self._entered = entered
+            self._entered[:0] = entered
             raise
         return entered + found
 

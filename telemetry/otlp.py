@@ -97,7 +97,8 @@ class Traces:
     """
 
     def __init__(self, process: str) -> None:
-        self._processor = BatchSpanProcessor(_Telling(trace_exporter.OTLPSpanExporter()))
+        exporter = _Telling(trace_exporter.OTLPSpanExporter())
+        self._processor = BatchSpanProcessor(exporter, max_export_batch_size=_batch_size())
         resource = _resource(process)
         self._tracer = self._made(resource, None)
         #: Whether a batch is recorded is known from its jobs, and nothing to be decided once more.
@@ -150,6 +151,16 @@ class Traces:
         ending.join(seconds)
         if ending.is_alive():
             log.warning("traces_left_unsent", waited_s=round(time.monotonic() - began, 1))
+
+
+def _batch_size() -> int | None:
+    """Return how many spans go at once, None where the SDK is to say: it refuses more than fit the
+    queue, also where its own default is what is more.
+    """
+    if os.environ.get("OTEL_BSP_MAX_EXPORT_BATCH_SIZE"):
+        return None
+    given = os.environ.get("OTEL_BSP_MAX_QUEUE_SIZE", "")
+    return min(512, int(given)) if given.isdecimal() and int(given) > 0 else None
 
 
 def _context(traceparent: str) -> SpanContext:

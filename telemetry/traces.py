@@ -93,7 +93,11 @@ def opened(process: str) -> Iterator[Traces | None]:
     # A third of a second that only who traces has to pay.
     from telemetry.otlp import Traces  # noqa: PLC0415
 
-    traces = Traces(process)
+    try:
+        traces = Traces(process)
+    except ValueError as error:
+        # The SDK reads the rest of its variables by itself.
+        raise TracingRefused(f"One of the OTEL_* variables cannot be used: {error}") from error
     try:
         yield traces
     finally:

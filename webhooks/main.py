@@ -47,7 +47,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     logs.configure(settings.log_format, process=name, level=settings.log_level)
     try:
         return _run(given.only, settings)
-    except WrongRedis as error:
+    except (WrongRedis, traces.TracingRefused) as error:
         return _refuse(error)
     except Exception:  # the top of the process: whatever it was, it is one event of the log
         log.exception("webhooks_failed", part=given.only)

@@ -46,7 +46,13 @@ def probed(
         settings.metrics_port, routes, host=settings.probe_host, exposition=Exposition()
     )
     try:
-        run(server.__aenter__())
+        try:
+            run(server.__aenter__())
+        except OSError as error:
+            # What is asked for is webhooks: a port that another has taken stops none of them.
+            log.warning("probes_not_served", port=settings.metrics_port, error=str(error))
+            yield
+            return
         log.info("probes_served", port=server.port)
         try:
             yield

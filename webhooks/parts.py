@@ -23,6 +23,7 @@ _QUIET_S = 60.0
 #: What a part gets beyond its drain before it is killed.
 _GRACE_S = 5.0
 _REFUSED = 2
+_LAST_PORT = 65_535
 
 log = logs.get("webhooks.parts")
 
@@ -84,7 +85,8 @@ async def run_parts(drain_s: float, metrics_port: int | None = None) -> int:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-    ports = [metrics_port + place if metrics_port else None for place in range(len(PARTS))]
+    wanted = [metrics_port + place if metrics_port else 0 for place in range(len(PARTS))]
+    ports = [port if 0 < port <= _LAST_PORT else None for port in wanted]
     parts = [Part(*each) for each in zip(PARTS, ports, strict=True)]
     kept = [asyncio.ensure_future(part.keep()) for part in parts]
     asked = asyncio.ensure_future(stop.wait())

@@ -80,7 +80,7 @@ def _serve_one(settings: WorkerSettings, manifest: Manifest) -> int:
             asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner,
         ):
             code = EXIT_DONE if runner.run(serve(settings, manifest, tracing)) else EXIT_FAILED
-    except* (WrongRedis, FolderRefused) as errors:
+    except* (WrongRedis, FolderRefused, traces.TracingRefused) as errors:
         _complain(errors.exceptions[0])
         code = EXIT_USAGE
     except* (AlreadyRunning, NameTaken) as errors:

@@ -64,7 +64,8 @@ class Settler:
         stacks: str = "",
     ) -> _Parcel:
         station = self._station
-        begun = held.phase in AT_WORK
+        # A suspect that is canceled as it starts is told so before it is at work.
+        begun = held.job.started or held.phase in AT_WORK
         if station.spans is not None:
             held.ended_ns = time.time_ns()
         outcome, code = outcome_of(held, output, error, station.rules, station.limits, stacks)

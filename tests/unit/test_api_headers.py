@@ -91,6 +91,8 @@ def test_a_safe_request_id_is_kept_and_any_other_replaced() -> None:
         b"00-" + b"0" * 32 + TRACE[35:],
         TRACE[:36] + b"0" * 16 + b"-01",
         b"01-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01x",
+        b"01-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01-\xff",
+        b"01-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01-a b",
     ],
 )
 def test_an_invalid_traceparent_is_dropped(given: bytes | None) -> None:

@@ -229,3 +229,20 @@ def test_the_log_tells_once_that_a_collector_is_away_and_once_that_it_is_back(
             until(taken, 10)
             until(lambda: count("traces_taken_again"), 10)
     assert (count("traces_not_taken"), count("traces_taken_again")) == (1, 1)
+
+
+def test_a_queue_that_is_shorter_than_a_batch_makes_batches_shorter(
+    monkeypatch: pytest.MonkeyPatch, collector: Collector
+) -> None:
+    monkeypatch.setenv("OTEL_BSP_MAX_QUEUE_SIZE", "16")
+    with opened() as made:
+        made.begin("a", "server", None, {}).end()
+    assert [span.name for span in collector.spans] == ["a"]
+
+
+def test_a_variable_that_the_sdk_refuses_is_named_at_the_start(
+    monkeypatch: pytest.MonkeyPatch, collector: Collector
+) -> None:
+    monkeypatch.setenv("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", "4096")
+    with pytest.raises(traces.TracingRefused, match=r"OTEL_\* variables .*batch_size"), opened():
+        pass

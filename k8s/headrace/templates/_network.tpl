@@ -65,10 +65,10 @@ spec:
     - port: {{ int . }}
     {{- end }}
 {{- range .values.allow }}
-{{- if regexMatch "^[0-9.]+$|^[0-9a-fA-F.:]+/[0-9]+$" . }}
+{{- if regexMatch "^[0-9.]+$|^[0-9a-fA-F]*:[0-9a-fA-F.]*:[0-9a-fA-F.:]*$|^[0-9a-fA-F.:]+/[0-9]+$" . }}
 - to:
     - ipBlock:
-        cidr: {{ ternary . (printf "%s/32" .) (contains "/" .) | quote }}
+        cidr: {{ ternary . (printf "%s/%s" . (ternary "128" "32" (contains ":" .))) (contains "/" .) | quote }}
 {{- end }}
 {{- end }}
 {{- end -}}

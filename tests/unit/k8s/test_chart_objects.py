@@ -13,7 +13,7 @@ import yaml
 
 from jobs.connection import RedisConnections
 from jobs.keystore import KeyRing, KeyStore
-from tests.unit.k8s.rendered import CASES, CHART, NAMESPACE, RELEASE, rendered
+from tests.unit.k8s.rendered import CASES, CHART, NAMESPACE, RELEASE, Rendered, rendered
 from tests.unit.k8s.test_chart_pods import meets
 
 each_case = pytest.mark.parametrize("case", CASES)
@@ -160,6 +160,20 @@ def test_the_sender_reaches_no_private_address_unless_it_is_allowed(case):
             passed = [block["cidr"] for block in blocks if lets(block, text)]
             assert set(passed) <= set(allowed), (text, passed)
         assert any(lets(block, "8.8.8.8") for block in blocks)
+
+
+def test_the_sender_reaches_what_is_allowed_by_its_address_alone_and_a_collector():
+    collector = {"to": [{"ipBlock": {"cidr": "10.9.0.1/32"}}], "ports": [{"port": 4318}]}
+    allow = ["10.2.0.7", "fd00:2::1", "hooks.internal"]
+    shown = Rendered({"webhooks": {"allow": allow, "egress": [collector]}})
+    for policy in shown.of("NetworkPolicy"):
+        rules = policy["spec"]["egress"]
+        name = policy["metadata"]["name"]
+        assert (collector in rules) == name.endswith(("-sender", "-retries")), name
+        if name.endswith("-sender"):
+            peers = [peer for rule in rules for peer in rule.get("to", [])]
+            to = {peer["ipBlock"]["cidr"] for peer in peers if "ipBlock" in peer}
+            assert {"10.2.0.7/32", "fd00:2::1/128"} <= to
 
 
 def lets(block, text):

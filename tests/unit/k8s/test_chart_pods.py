@@ -72,6 +72,15 @@ def test_no_pod_has_a_token_or_the_variables_of_services(case, pod):
 
 
 @each_pod
+def test_a_pod_without_a_gpu_sees_none(case, pod):
+    if pod.component not in ("worker", "cards"):
+        return
+    limits = pod.main["resources"]["limits"]
+    hidden = {"name": "NVIDIA_VISIBLE_DEVICES", "value": "void"} in pod.main["env"]
+    assert hidden == (not set(limits) - {"cpu", "memory", "ephemeral-storage"}), (case, limits)
+
+
+@each_pod
 def test_no_pod_shares_its_node(case, pod):
     assert not {"hostNetwork", "hostPID", "hostIPC", "hostUsers"} & set(pod.spec)
     assert not any("hostPort" in port for port in pod.main.get("ports", []))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
+from dataclasses import replace
 
 import pytest
 
@@ -64,6 +65,16 @@ async def test_an_outcome(station, hold, phase, verdict, counted):
     settler.ended([Item(held.feed, None, {"code": "invalid_input"}, 0.0)])
     await run_until(lambda: not station.holding.jobs, settler.delivery.run())
     assert ends(station) == counted
+
+
+async def test_a_suspect_that_is_canceled_as_it_starts(station, hold):
+    held = hold("job_1", Phase.STARTING)
+    held.job = replace(held.job, started=True)
+    station.queue.verdicts["job_1"] = "canceled"
+    settler = Settler(station)
+    settler.gave_up([held])
+    await run_until(lambda: not station.holding.jobs, settler.delivery.run())
+    assert ends(station) == {("canceled", "canceled"): 1}
 
 
 async def test_jobs_that_the_burial_of_an_earlier_life_ended(station):

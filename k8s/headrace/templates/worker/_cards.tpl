@@ -10,6 +10,9 @@ env:
   {{- include "headrace.redisEnv" .root | nindent 2 }}
   - name: HOME
     value: /tmp
+  # Where NVIDIA's runtime is the node's default, the image alone would give it every GPU.
+  - name: NVIDIA_VISIBLE_DEVICES
+    value: void
   {{- with .model.env }}
   {{- toYaml . | nindent 2 }}
   {{- end }}
