@@ -38,6 +38,16 @@ def test_the_first_values_are_a_headrace():
     assert len(shown.pods_of("test")) == 1
 
 
+def test_the_values_of_the_projects_page_are_a_headrace():
+    page = (CHART.parents[1] / "README.md").read_text()
+    [text] = re.findall(r"```yaml\n(# values.yaml.*?)```", page, re.DOTALL)
+    shown = Rendered(yaml.safe_load(text))
+    for doc in shown.docs:
+        check(doc, MINORS[-1])
+    assert len(shown.pods_of("worker")) == len(shown.of("ScaledObject")) == 1
+    assert not shown.of("StatefulSet")
+
+
 @pytest.mark.skipif(shutil.which("openssl") is None, reason="openssl is not installed")
 def test_keys_that_are_made_by_hand_are_keys(tmp_path, redis_url):
     script = block("for role in").partition("kubectl")[0]
