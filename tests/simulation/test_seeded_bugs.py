@@ -19,7 +19,9 @@ EXAMPLES, STEPS = 3_000, 50
 
 BUGS = {
     "settle takes any token": Bug("settle", "if not r or r.token ~= token then", "if not r then"),
-    "settle takes any owner": Bug("settle", "if r.worker ~= life then", "if false then"),
+    "settle takes any owner": Bug(
+        "settle", "if r.worker ~= life then return kind", "if false then return kind"
+    ),
     "settle records a second outcome": Bug(
         "settle", "if FINAL[r.status] then\n    -- By", "if false then\n    -- By"
     ),
