@@ -31,8 +31,6 @@ from model_store.card import Card
 
 from .steady import BOUND_S, MODEL, NOBODY
 
-OPTIONS = QueueOptions(result_ttl_s=20, dead_ttl_s=20, beat_limit_s=6)
-_SETTINGS = {"beat_limit_s": "6", "result_ttl_s": "20", "dead_ttl_s": "20"}
 #: The API asks for a rewrite of the log every ten seconds at the most.
 SOON_S = 13.0
 #: What connects anew, or looks for what was lost, does so after one of these was cut.
@@ -52,15 +50,17 @@ _AFTER: dict[str, list[Point]] = {
 class Bench:
     """Redis, an API, a worker that stays and one that comes and goes."""
 
-    def __init__(self, *, replicated: bool = False) -> None:
+    def __init__(self, *, replicated: bool = False, beat_limit_s: int = 6) -> None:
+        self._options = QueueOptions(result_ttl_s=20, dead_ttl_s=20, beat_limit_s=beat_limit_s)
+        given = {"result_ttl_s": "20", "dead_ttl_s": "20", "beat_limit_s": str(beat_limit_s)}
         kept = os.environ.get("CUTS_FOLDER")
         folder = Path(tempfile.mkdtemp(dir=kept)) if kept else None
         self._port = str(free_port()) if replicated else ""
         if replicated:
             listen = ("--port", self._port, "--bind", "127.0.0.1")
-            self._stack = Stack(folder, listen, durability="replicated", **_SETTINGS)
+            self._stack = Stack(folder, listen, durability="replicated", **given)
         else:
-            self._stack = Stack(folder, **_SETTINGS)
+            self._stack = Stack(folder, **given)
         self._close = contextlib.ExitStack()
         self.proxies: dict[str, Proxy] = {}
         self.missed: set[tuple[str, str]] = set()
@@ -209,7 +209,7 @@ class Bench:
                 while True:
                     with contextlib.suppress(QueueUnavailable):
                         await connections.verify()
-                        return await audit(connections, OPTIONS)
+                        return await audit(connections, self._options)
 
         return asyncio.run(look())
 
