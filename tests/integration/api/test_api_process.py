@@ -178,7 +178,8 @@ def test_several_processes_behave_as_one(redis_url: str, tmp_path: Path) -> None
     with running(redis_url, tmp_path, api_workers=3, metrics_port=metrics) as api:
         publish(redis_url)
         assert len(api.children()) == 3
-        api.until(lambda: api.status("/v1/models/echo") == 200)
+        # Each of them hears of the card by itself.
+        api.until(lambda: all(api.status("/v1/models/echo") == 200 for _ in range(20)))
         ids = set()
         for _ in range(30):
             answer = httpx.post(
