@@ -33,6 +33,8 @@ from .steady import BOUND_S, MODEL, NOBODY
 
 #: The API asks for a rewrite of the log every ten seconds at the most.
 SOON_S = 13.0
+#: What a role says by the clock, however little happens: the slowest of it, some seconds apart.
+BY_THE_CLOCK = {"api": {"sweep"}, "steady": {"beat", "sweep"}}
 #: What connects anew, or looks for what was lost, does so after one of these was cut.
 _AFTER: dict[str, list[Point]] = {
     "CLIENT MAINT_NOTIFICATIONS": [
@@ -130,6 +132,10 @@ class Bench:
     def start_api(self, role: str) -> Api:
         """Start another API."""
         return self._stack.api(redis_url=self.proxies[role].url)
+
+    def all_said(self) -> bool:
+        """Whether each role has sent what it sends by the clock, so that it can be told to cut it."""
+        return all(names <= {*self.proxies[role].seen} for role, names in BY_THE_CLOCK.items())
 
     def direct(self) -> redis.Redis:
         """Redis without a proxy."""
