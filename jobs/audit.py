@@ -100,7 +100,8 @@ def _target(job: dict[str, str]) -> str:
 
 
 def _lane(job: dict[str, str]) -> str:
-    return f"{_target(job)}:{job.get('priority')}:{job.get('tenant')}"
+    pinned = ":pinned" if job.get("pinned") else ""
+    return f"{_target(job)}:{job.get('priority')}:{job.get('tenant')}{pinned}"
 
 
 def _final(job: dict[str, str]) -> bool:

@@ -17,6 +17,8 @@ class NewJob(Struct, frozen=True, kw_only=True, gc=False):
 
     model: str
     version: str
+    #: The client named the version: no other may run it.
+    pinned: bool = False
     tenant: str
     input: bytes
     priority: Priority = Priority.NORMAL

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from jobs import scripts
 from jobs.connection import RedisConnections
@@ -32,6 +32,19 @@ class WorkerInfo:
 
 
 @dataclass(frozen=True, slots=True)
+class Waiting:
+    """Jobs that wait for one version of a model, in no worker's hands."""
+
+    #: Their submits named no version: another may run them, once nobody serves this one.
+    free: int = 0
+    pinned: int = 0
+
+    def __add__(self, other: Waiting) -> Waiting:
+        """Return both together."""
+        return Waiting(self.free + other.free, self.pinned + other.pinned)
+
+
+@dataclass(frozen=True, slots=True)
 class ModelOverview:
     """One model over all its shards; `oldest_s` is the age of its oldest waiting job."""
 
@@ -42,6 +55,8 @@ class ModelOverview:
     workers: list[WorkerInfo]
     #: The mean size of a result, None while no worker has told.
     result_bytes: float | None = None
+    #: By version, of a model that has several.
+    waiting: dict[str, Waiting] = field(default_factory=dict)
 
     @property
     def ready(self) -> int:
@@ -53,6 +68,37 @@ class ModelOverview:
         """Learned service time x what waits / ready workers (one, while there is none)."""
         each = self.seconds_per_job or UNKNOWN_SECONDS_PER_JOB
         return self.queued * each / max(1, self.ready)
+
+    def for_workers(self, production: str) -> ModelOverview:
+        """Return what workers of this model could run: all but what is pinned to lost versions.
+
+        A version is lost when no worker serves it and it is not in production.
+        """
+        lost = self._unserved() - {production}
+        pinned = sum(self.waiting[version].pinned for version in lost)
+        return replace(self, queued=max(0, self.queued - pinned))
+
+    def for_version(self, version: str, production: str) -> ModelOverview:
+        """Return what workers of one version could run, and those workers.
+
+        That in production also gets what waits for others that no worker serves, but for what is
+        pinned to them. What its workers have claimed and not begun may count as running.
+        """
+        if not self.waiting:
+            return self
+        mine = self.waiting.get(version, Waiting())
+        queued = mine.free + mine.pinned
+        if version == production:
+            queued += sum(self.waiting[other].free for other in self._unserved() - {version})
+        workers = [worker for worker in self.workers if worker.version == version]
+        held = sum(worker.holds for worker in workers)
+        running = min(held, self.running)
+        return replace(self, queued=queued + held - running, running=running, workers=workers)
+
+    def _unserved(self) -> set[str]:
+        # As follow.lua has it: such a worker claims nothing any more.
+        serving = {w.version for w in self.workers if w.state not in ("draining", "failed")}
+        return self.waiting.keys() - serving
 
 
 async def overview(
@@ -69,6 +115,7 @@ async def overview(
     sizes: list[float] = []
     oldest: list[int] = []
     workers: dict[str, WorkerInfo] = {}
+    waiting: dict[str, Waiting] = {}
     for shard in shards:
         args = [*options.policy, model, int(options.beat_limit_s * 1000), *versions]
         row = await connections.run(scripts.OVERVIEW, shard, args)
@@ -77,6 +124,8 @@ async def overview(
         learned += [float(row[2])] if row[2] else []
         sizes += [float(row[5])] if row[5] else []
         oldest += [milliseconds_of(identifier.decode()) for identifier in row[3]]
+        for version, (free, pinned) in zip(versions, row[6], strict=False):
+            waiting[version] = waiting.get(version, Waiting()) + Waiting(free, pinned)
         for flat in row[4]:
             info = _worker(fields_of(flat))
             # Of each shard it tells what it holds there.
@@ -85,7 +134,8 @@ async def overview(
     age = time.time() - min(oldest) / 1000 if oldest else 0.0
     each = sum(learned) / len(learned) if learned else None
     size = sum(sizes) / len(sizes) if sizes else None
-    return ModelOverview(queued, running, each, max(0.0, age), list(workers.values()), size)
+    found = list(workers.values())
+    return ModelOverview(queued, running, each, max(0.0, age), found, size, waiting)
 
 
 def _worker(record: dict[str, str]) -> WorkerInfo:

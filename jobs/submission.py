@@ -38,6 +38,7 @@ class Entry:
             job.request_id or "",
             watch,
             wanted_events(job.webhook),
+            "1" if job.pinned else "",
         )
 
     def bytes(self) -> int:

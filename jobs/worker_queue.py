@@ -13,6 +13,7 @@ from jobs.bells import Bell, listen
 from jobs.cards import CardStore
 from jobs.connection import RedisConnections
 from jobs.errors import NotDurable, QueueUnavailable
+from jobs.following import follow
 from jobs.ids import shard_of
 from jobs.policy import QueueOptions
 from jobs.sweeping import sweep
@@ -51,6 +52,8 @@ class WorkerQueue:
         self._shards = list(shards)
         self._cards = CardStore(connections)
         self._cards_revision = -1
+        #: Other versions of the model, while its own is the one in production; else none.
+        self._earlier: list[str] = []
         self._worker = worker
         self._record: list[str] = []
         self._turn = 0
@@ -93,8 +96,11 @@ class WorkerQueue:
         """Find every shard that may hold a job of this model: its number may have changed."""
         self._cards_revision = await self._cards.revision()
         entries = [each for each in await self._cards.entries() if each.model == self._model]
-        others = {shard for each in entries for shard in each.served} - {*self._home}
-        return [*self._home, *sorted(others)]
+        others = [each.version for each in entries if each.version != self._version]
+        serving = (await self._cards.production()).get(self._model) if others else None
+        self._earlier = others if serving == self._version else []
+        found = {shard for each in entries for shard in each.served} - {*self._home}
+        return [*self._home, *sorted(found)]
 
     async def _follow_cards(self) -> None:
         """Live on shards, too, that another worker's card has named since."""
@@ -243,6 +249,15 @@ class WorkerQueue:
         """Do what is due on this model's shards; return model and version of what expired."""
         await self._follow_cards()
         return await sweep(self._connections, self._options, self._shards)
+
+    async def follow(self) -> int:
+        """Take over what waits for versions that nobody serves, while this one is in production.
+
+        Jobs whose submit named their version stay where they are. Returns how many moved.
+        """
+        target = (self._model, self._version)
+        options = (self._connections, self._options)
+        return await follow(*options, self._shards, target, self._earlier)
 
     async def adopt(self) -> list[Adopted]:
         """Bury lives whose beats stopped and return their jobs to the line; call each second."""

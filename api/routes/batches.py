@@ -81,6 +81,7 @@ def _new_jobs(
         NewJob(
             model=entry.model,
             version=entry.version,
+            pinned="@" in scope["path_params"]["model"],
             tenant=caller.tenant,
             input=given,
             priority=parsed.priority,

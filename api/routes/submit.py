@@ -75,6 +75,7 @@ def _new_job(
     return NewJob(
         model=entry.model,
         version=entry.version,
+        pinned="@" in target,
         tenant=caller.tenant,
         input=parsed.input,
         priority=parsed.priority,

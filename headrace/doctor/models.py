@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 from headrace.doctor.check import Check, Patient, ok, warning
-from jobs import keys
 from jobs.cards import CardStore
-from jobs.connection import translated
 from jobs.overview import ModelOverview, overview
 
 
@@ -25,8 +23,7 @@ async def models(patient: Patient) -> list[Check]:
             versions=versions[model],
             shards=sorted(on),
         )
-        gone = await _unserved(patient, model, versions[model], load, on)
-        found += _judge(model, load) or gone
+        found += _judge(model, load) or _unserved(model, load)
     return found or [ok("models", f"{len(shards)} known, each with jobs has a worker")]
 
 
@@ -43,22 +40,21 @@ def _judge(model: str, load: ModelOverview) -> list[Check]:
     ]
 
 
-async def _unserved(
-    patient: Patient, model: str, versions: list[str], load: ModelOverview, shards: set[int]
-) -> list[Check]:
+def _unserved(model: str, load: ModelOverview) -> list[Check]:
+    """Find jobs of versions without a worker; what is not pinned follows to the one in production."""
     served = {worker.version for worker in load.workers}
     found = []
-    for version in sorted(set(versions) - served):
-        waits = 0
-        for shard in shards:
-            prefix = keys.shard_prefix(patient.connections.namespace, shard)
-            with translated():
-                client = patient.connections.client
-                waits += await client.zcard(f"{prefix}turn:{model}@{version}")
-                waits += await client.zcard(f"{prefix}returned:{model}@{version}")
-        if waits:
-            says = f"jobs of {model}@{version} wait, and its workers serve {_listed(served)}"
-            advice = "Start a worker of that version, or cancel them; they expire in the end."
+    for version in sorted(load.waiting.keys() - served):
+        waiting = load.waiting[version]
+        count = waiting.free + waiting.pinned
+        if count:
+            says = (
+                f"{count} jobs of {model}@{version} wait, and its workers serve {_listed(served)}"
+            )
+            advice = (
+                "Start a worker of that version, or cancel them; they expire in the end. Those "
+                "whose submit named no version follow to the one in production once it is served."
+            )
             found.append(warning("model", says, advice))
     return found
 

@@ -98,10 +98,7 @@ while #rows < count and expired < 256 and bytes < MOST do
     take(entry[2][2])
   end
   if #ids > 0 then redis.call('XDEL', lane, unpack(ids)) end
-  if redis.call('XLEN', lane) == 0 then
-    redis.call('DEL', lane)
-    redis.call('ZREM', turn, name)
-  else
+  if not drop_if_empty(target, name) then
     redis.call('ZADD', turn, score + #ids / weight, name)
   end
 end

@@ -105,6 +105,31 @@ end
 
 local function versioned(r) return r.model .. '@' .. r.version end
 
+-- Who named a version stands in a lane of its own: the others may follow to another version.
+local function lane_name(r)
+  return r.priority .. ':' .. r.tenant .. (r.pinned and ':pinned' or '')
+end
+
+-- Puts a job at the end of a lane, and the lane in its place among those that have work. Answers
+-- the job's place in it.
+local function join_line(target, name, id)
+  local turn = P .. 'turn:' .. target
+  if not redis.call('ZSCORE', turn, name) then
+    -- A lane that comes back begins at the turn of those that waited, not at its old credit.
+    local head = redis.call('ZRANGE', turn, 0, 0, 'WITHSCORES')
+    redis.call('ZADD', turn, head[2] or 0, name)
+  end
+  return redis.call('XADD', P .. 'lane:' .. target .. ':' .. name, '0-*', 'id', id)
+end
+
+local function drop_if_empty(target, name)
+  local lane = P .. 'lane:' .. target .. ':' .. name
+  if redis.call('XLEN', lane) > 0 then return false end
+  redis.call('DEL', lane)
+  redis.call('ZREM', P .. 'turn:' .. target, name)
+  return true
+end
+
 -- One hash counts what is queued and what is on a GPU; a batch counts by status.
 local GROUP = {queued = 'queued', running = 'running', canceling = 'running'}
 local function moved(r, from, to)
@@ -124,13 +149,9 @@ local function leave_line(id, r)
   if r.entry == 'returned' then
     redis.call('ZREM', P .. 'returned:' .. versioned(r), id)
   elseif r.entry then
-    local name = r.priority .. ':' .. r.tenant
-    local lane = P .. 'lane:' .. versioned(r) .. ':' .. name
-    redis.call('XDEL', lane, r.entry)
-    if redis.call('XLEN', lane) == 0 then
-      redis.call('DEL', lane)
-      redis.call('ZREM', P .. 'turn:' .. versioned(r), name)
-    end
+    local name = lane_name(r)
+    redis.call('XDEL', P .. 'lane:' .. versioned(r) .. ':' .. name, r.entry)
+    drop_if_empty(versioned(r), name)
   end
   if r.worker then drop_held(r.worker, id) end
 end

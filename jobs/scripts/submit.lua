@@ -1,8 +1,8 @@
 -- submit: none -> queued, for a group of unrelated jobs or for one batch (all or none).
 -- ARGV: 8 max_depth, 9 batch id or '', 10 batch idem digest, 11 batch fingerprint, 12 batch tenant,
--- 13 batch webhook (JSON) or '', then 15 fields a job. Idempotent by id: a repeat after a lost reply
+-- 13 batch webhook (JSON) or '', then 16 fields a job. Idempotent by id: a repeat after a lost reply
 -- answers as the first call. Answers for each job {verdict, created_at or first id}; for a batch refused whole, one row.
-local STRIDE, FIRST = 15, 14
+local STRIDE, FIRST = 16, 14
 local max_depth, batch = tonumber(ARGV[8]), ARGV[9]
 local count = (#ARGV - FIRST + 1) / STRIDE
 local queued, replies, bells = {}, {}, {}
@@ -29,15 +29,9 @@ local function enter(base, digest)
   local tenant, priority, input = ARGV[base + 3], ARGV[base + 4], ARGV[base + 5]
   local deadline, extra = ARGV[base + 7], ARGV[base + 8]
   local watch, webhook = ARGV[base + 13], ARGV[base + 14]
-  local name = priority .. ':' .. tenant
-  local target = model .. '@' .. version
-  local lane, turn = P .. 'lane:' .. target .. ':' .. name, P .. 'turn:' .. target
-  local entry = redis.call('XADD', lane, '0-*', 'id', id)
-  if not redis.call('ZSCORE', turn, name) then
-    -- A lane that comes back begins at the turn of those that waited, not at its old credit.
-    local head = redis.call('ZRANGE', turn, 0, 0, 'WITHSCORES')
-    redis.call('ZADD', turn, head[2] or 0, name)
-  end
+  local pinned = ARGV[base + 15]
+  local name = lane_name({priority = priority, tenant = tenant, pinned = pinned ~= ''})
+  local entry = join_line(model .. '@' .. version, name, id)
   local due = now + MAX_AGE
   local fields = {'status', 'queued', 'model', model, 'version', version, 'tenant', tenant,
     'priority', priority, 'created_at', now, 'entry', entry, 'timeout_s', ARGV[base + 6]}
@@ -54,6 +48,7 @@ local function enter(base, digest)
   add('watch', watch)
   add('webhook', webhook)
   add('batch', batch)
+  add('pinned', pinned)
   redis.call('HSET', P .. 'job:' .. id, unpack(fields))
   redis.call('SET', P .. 'input:' .. id, input)
   if extra ~= '' then redis.call('SET', P .. 'extra:' .. id, extra) end

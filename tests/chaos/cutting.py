@@ -31,10 +31,11 @@ from model_store.card import Card
 
 from .steady import BOUND_S, MODEL, NOBODY
 
+_SCHEMA = {"type": "object", "properties": {"n": {"type": "string"}}}
 #: The API asks for a rewrite of the log every ten seconds at the most.
 SOON_S = 13.0
 #: What a role says by the clock, however little happens: the slowest of it, some seconds apart.
-BY_THE_CLOCK = {"api": {"sweep"}, "steady": {"beat", "sweep"}}
+BY_THE_CLOCK = {"api": {"sweep"}, "steady": {"beat", "sweep", "follow"}}
 #: What connects anew, or looks for what was lost, does so after one of these was cut.
 _AFTER: dict[str, list[Point]] = {
     "CLIENT MAINT_NOTIFICATIONS": [
@@ -75,7 +76,7 @@ class Bench:
             self.proxies[role] = self._close.enter_context(proxy)
         if self._port:
             self._start_replica()
-        asyncio.run(self._publish_nobody())
+        asyncio.run(self._publish_cards())
         self.api = self._stack.api(redis_url=self.proxies["api"].url)
         self.worker = self.start_worker("steady", "a")
         self.api.ready(MODEL.name)
@@ -115,14 +116,18 @@ class Bench:
 
             until(follows, 20, "the replica follows")
 
-    async def _publish_nobody(self) -> None:
-        schema = {"type": "object", "properties": {"n": {"type": "string"}}}
-        shards = tuple(shards_for_model(NOBODY))
-        card = Card(
-            name=NOBODY, version="1", input_schema=schema, output_schema=schema, shards=shards
-        )
+    async def _publish_cards(self) -> None:
+        """Of a model that nobody serves, and of a version before: workers look what waits for it."""
         async with RedisConnections(self._stack.redis_url) as connections:
-            await CardStore(connections).publish(card.to_json(), model=NOBODY, version="1")
+            for model, version in ((NOBODY, "1"), (MODEL.name, "before")):
+                card = Card(
+                    name=model,
+                    version=version,
+                    input_schema=_SCHEMA,
+                    output_schema=_SCHEMA,
+                    shards=tuple(shards_for_model(model)),
+                )
+                await CardStore(connections).publish(card.to_json(), model=model, version=version)
 
     def start_worker(self, role: str, name: str) -> Process:
         """Start a worker of a role; it need not be ready yet."""
@@ -134,7 +139,7 @@ class Bench:
         return self._stack.api(redis_url=self.proxies[role].url)
 
     def all_said(self) -> bool:
-        """Whether each role has sent what it sends by the clock, so that it can be told to cut it."""
+        """Whether each role has sent what it sends by the clock: only then can it be cut."""
         return all(names <= {*self.proxies[role].seen} for role, names in BY_THE_CLOCK.items())
 
     def direct(self) -> redis.Redis:

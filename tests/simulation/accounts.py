@@ -19,6 +19,8 @@ class Account:
     batch: str = ""
     digest: str = ""
     status: Status = Status.QUEUED
+    #: The one that runs it: what was not pinned may follow to another.
+    version: str = ""
     #: lane, returned, held, backoff, or nowhere.
     place: str = "lane"
     worker: str = ""
@@ -47,7 +49,8 @@ class Account:
     tries: list[tuple[str, int, str, bool]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        """Take what its webhook wants from the job."""
+        """Take its version, and what its webhook wants, from the job."""
+        self.version = self.job.version
         self.wanted = wanted_events(self.job.webhook)
 
     @property
@@ -64,12 +67,13 @@ class Account:
     @property
     def target(self) -> str:
         """The model version that runs it."""
-        return f"{self.job.model}@{self.job.version}"
+        return f"{self.job.model}@{self.version}"
 
     @property
     def lane(self) -> str:
         """The lane it waits in when it is new."""
-        return f"{self.target}:{self.job.priority}:{self.job.tenant}"
+        pinned = ":pinned" if self.job.pinned else ""
+        return f"{self.target}:{self.job.priority}:{self.job.tenant}{pinned}"
 
     @property
     def suspect(self) -> bool:
@@ -85,7 +89,8 @@ class Account:
         known = {
             "status": self.status,
             "model": self.job.model,
-            "version": self.job.version,
+            "version": self.version,
+            "pinned": "1" if self.job.pinned else None,
             "tenant": self.job.tenant,
             "priority": self.job.priority,
             "timeout_s": repr(self.job.timeout_s),

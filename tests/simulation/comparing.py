@@ -51,7 +51,7 @@ def check_record(account: Account, record: dict[str, str]) -> None:
 FIELDS = {
     *("worker", "token", "retries", "crashes", "vanished", "attempt", "batch_size", "alone"),
     *("started_at", "not_before", "finished_at", "retained_until", "watch", "deadline_at"),
-    *("batch", "idem", "webhook", "seq", "untold", "told_at"),
+    *("batch", "idem", "webhook", "seq", "untold", "told_at", "pinned"),
 }
 
 
@@ -71,7 +71,14 @@ class Comparer:
 
     def status(self, identifier: str) -> str:
         """Return a job's state as Redis has it."""
-        found = self.wire.call("HGET", f"{self.prefix}job:{identifier}", "status")
+        return self._field(identifier, "status")
+
+    def version(self, identifier: str) -> str:
+        """Return the version that a job waits for, as Redis has it."""
+        return self._field(identifier, "version")
+
+    def _field(self, identifier: str, name: str) -> str:
+        found = self.wire.call("HGET", f"{self.prefix}job:{identifier}", name)
         return found.decode() if found else ""
 
     def check_touched(self) -> None:

@@ -32,6 +32,8 @@ def _jobs() -> list[NewJob]:
         {"idempotency_key": "k", "fingerprint": "f", "webhook": ON_THE_WAY, "metadata": b"{}"},
         {"idempotency_key": "k", "fingerprint": "g", "tenant": "b"},
         {"version": "2"},
+        {"version": "2", "pinned": True, "priority": Priority.LOW, "tenant": "b"},
+        {"version": "1", "pinned": True},
         {"version": "2", "deadline_s": 3.0, "idempotency_key": "l", "fingerprint": "h"},
     ]
     fields = {name: getattr(plain, name) for name in ("model", "version", "tenant", "input")}

@@ -32,7 +32,7 @@ class Holders(Clients):
             account.vanished += was == Status.QUEUED
             verdict = self.give_back(account, reason, charge=True, alone=bool(account.alone))
             account.token = ""
-            of = (account.job.model, account.job.version)
+            of = (account.job.model, account.version)
             rows.append([each.encode() for each in (life, identifier, was, verdict, *of)])
         self.rings += bool(rows)
         if len(held) > limit:

@@ -43,7 +43,7 @@ class Link:
         for shard, books in self.shards.items():
             comparer = Comparer(wire, shard_prefix(NAMESPACE, shard), books)
             self.comparers[shard] = comparer
-            books.status = comparer.status
+            books.status, books.version = comparer.status, comparer.version
         #: What the next call is about.
         self.items: Sequence[Any] = ()
         #: request: lost on its way there; reply: on its way back; else the call goes through.

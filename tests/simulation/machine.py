@@ -18,6 +18,7 @@ from .draws import (
     JOBS,
     KINDS,
     LIVES,
+    MODEL,
     STALE,
     STEPS,
     VERSIONS,
@@ -173,6 +174,12 @@ class Machine(Sending):
             self.on_all(scripts.ADOPT, BEAT_LIMIT_MS, reached, page)
         else:
             self.on_all(scripts.SWEEP, page)
+
+    @rule(version=st.sampled_from(["2", "1"]), page=st.sampled_from([250, 250, 1, 2]), fate=FATES)
+    def follow(self, version: str, page: int, fate: str) -> None:
+        """A version is in production: it gets what waits for one that nobody serves."""
+        with self.fate(fate):
+            self.on_all(scripts.FOLLOW, MODEL, version, page, *sorted({*VERSIONS}))
 
     @precondition(has_given)
     @rule(which=WHICH, ended=st.booleans(), stale=STALE, what=WRITES)

@@ -33,9 +33,10 @@ class Packet:
 
 class Clients(Books):
     """Judges each answer of one shard, and keeps its books. `status` looks a job up in Redis,
-    for the few choices that are Redis's own."""
+    and `version` which one it waits for, for the few choices that are Redis's own."""
 
     status: Callable[[str], str]
+    version: Callable[[str], str]
 
     def judge(self, packet: Packet, answer: Any) -> None:
         """Check an answer and account for what the call did."""
@@ -159,13 +160,41 @@ class Clients(Books):
             elif self.expiry(account) <= self.now:
                 self.rings += account.place == "held"
                 self.end(account, Status.EXPIRED)
-                expired.append([account.job.model.encode(), account.job.version.encode()])
+                expired.append([account.job.model.encode(), account.version.encode()])
             else:
                 assert account.place == "backoff"
                 self.to_line(account)
                 ready = 1
         self.rings += ready
         assert answer == [expired, int(len(due) == page)], (answer, expired)
+
+    def follow(self, packet: Packet, answer: Any) -> None:
+        """Judge which jobs went on to wait for another version; of a page Redis chooses."""
+        model, version, most, *others = packet.given
+        served = {target for _, target in self.lives.values()}
+        lost = {f"{model}@{other}" for other in others if other != version} - served
+        able = [a for a in self.jobs.values() if a.target in lost and not a.job.pinned]
+        able = [account for account in able if account.place in ("lane", "returned")]
+        moved = [account for account in able if self.version(account.id) == version]
+        assert len(moved) == answer <= most
+        assert moved == able or most < len(self.jobs), "some were passed over"
+        self.rings += bool(moved)
+        for account in moved:
+            self.returned[account.target] = [
+                each for each in self.returned[account.target] if each != account.id
+            ]
+        for lane in {account.lane for account in moved if account.place == "lane"}:
+            count = sum(each.lane == lane for each in moved if each.place == "lane")
+            gone, self.lanes[lane] = self.lanes[lane][:count], self.lanes[lane][count:]
+            for account in (self.jobs[each] for each in gone):
+                assert account in moved, f"{lane} did not follow in order"
+                account.version = version
+                self.lanes[account.lane].append(account.id)
+        for account in moved:
+            account.version = version
+            if account.place == "returned":
+                self.returned[account.target].append(account.id)
+            self.touch(account)
 
     def _is_awaited(self, account: Account) -> bool:
         """Whether an event of it is untold, or one of the newest deliveries still waits."""

@@ -18,6 +18,21 @@ EXAMPLES, STEPS = 3_000, 50
 
 
 BUGS = {
+    "a job follows although its version is served": Bug("follow", "and not is_served(ARGV[i])", ""),
+    "a pinned job follows": Bug(
+        "follow", "if not string.find(name, ':pinned', 1, true) then", "if true then"
+    ),
+    "a pinned job follows once it was given back": Bug(
+        "follow", "if redis.call('HEXISTS', P .. 'job:' .. id, 'pinned') == 0 then", "if true then"
+    ),
+    "a job to run again does not follow": Bug("follow", "  move_returned(from)\n"),
+    "a job follows and stays": Bug(
+        "follow", "if #gone > 0 then redis.call('XDEL', lane, unpack(gone)) end"
+    ),
+    "a lane that was left keeps its turn": Bug("follow", "  drop_if_empty(from, name)\n"),
+    "nobody hears of jobs that followed": Bug(
+        "follow", "if moves > 0 then ring(model, 'jobs', '') end"
+    ),
     "settle takes any token": Bug("settle", "if not r or r.token ~= token then", "if not r then"),
     "settle takes any owner": Bug(
         "settle", "if r.worker ~= life then return kind", "if false then return kind"
