@@ -15,12 +15,13 @@ Each with its type, what it holds, who writes it, and how long it lives:
   submit. Lives as the job.
 - `tries:<id>` (list): each attempt that ended in anything but success, oldest first, at most 20
   (JSON). Written by settle, hand back, adopt, register, leave. Lives as the job.
-- `lane:<model>@<version>:<priority>:<tenant>` (stream): waiting jobs in order, `id` each. Written
-  by submit; claim, cancel and expire delete entries. Deleted when empty.
-- `turn:<model>@<version>` (zset): lanes with work, by virtual time. Written by submit, claim.
-  A lane leaves when empty.
+- `lane:<model>@<version>:<priority>:<tenant>` (stream): waiting jobs in order, `id` each; those
+  whose submit named the version in one of their own, whose name ends in `:pinned`. Written by
+  submit, follow; claim, cancel and expire delete entries. Deleted when empty.
+- `turn:<model>@<version>` (zset): lanes with work, by virtual time. Written by submit, follow,
+  claim. A lane leaves when empty.
 - `returned:<model>@<version>` (zset): jobs to run again, by priority and age; claimed first.
-  Written by hand back, adopt, sweep. A job leaves when claimed.
+  Written by hand back, adopt, sweep, follow. A job leaves when claimed.
 - `due` (zset): job id by the time (ms) something must happen: expiry, end of a backoff, deletion.
   Written by every transition. A job leaves when deleted.
 - `index:<tenant>:<model>` (zset): job ids, score 0, in order of id. Written by submit. An id

@@ -41,16 +41,15 @@ def _judge(model: str, load: ModelOverview) -> list[Check]:
 
 
 def _unserved(model: str, load: ModelOverview) -> list[Check]:
-    """Find jobs of versions without a worker; what is not pinned follows to the one in production."""
+    """Find jobs that wait for versions without a worker."""
     served = {worker.version for worker in load.workers}
     found = []
     for version in sorted(load.waiting.keys() - served):
         waiting = load.waiting[version]
         count = waiting.free + waiting.pinned
         if count:
-            says = (
-                f"{count} jobs of {model}@{version} wait, and its workers serve {_listed(served)}"
-            )
+            serve = f"its workers serve {_listed(served)}"
+            says = f"{count} jobs of {model}@{version} wait, and {serve}"
             advice = (
                 "Start a worker of that version, or cancel them; they expire in the end. Those "
                 "whose submit named no version follow to the one in production once it is served."

@@ -117,7 +117,7 @@ class Bench:
             until(follows, 20, "the replica follows")
 
     async def _publish_cards(self) -> None:
-        """Of a model that nobody serves, and of a version before: workers look what waits for it."""
+        """Of a model that nobody serves, and of a version from which jobs would follow."""
         async with RedisConnections(self._stack.redis_url) as connections:
             for model, version in ((NOBODY, "1"), (MODEL.name, "before")):
                 card = Card(

@@ -157,6 +157,7 @@ class _Story:
         await self._ends()
         await self._ways_back()
         await self._deaths()
+        await self._versions()
         await self._times()
         await every_call(self._recorder, OPTIONS, self._count)
         await self._reads()
@@ -244,6 +245,18 @@ class _Story:
         rows = await self._recorder.run(scripts.ADOPT, SHARDS[0], args)
         assert adopted_from(rows)
         await thief.leave()
+
+    async def _versions(self) -> None:
+        worker = await self._worker("before")
+        jobs = await self._claimed(worker)
+        await worker.hand_back([HandBack(job.id, job.token) for job in jobs])
+        await worker.leave()
+        await self._submit(pinned=True)
+        waiting = await self._submit()
+        args = [*OPTIONS.policy, "echo", "2", 100, "1", "2"]
+        assert await self._recorder.run(scripts.FOLLOW, SHARDS[0], args) >= 2 * self._count
+        for each in waiting:
+            await self._queue.cancel(each, "t")
 
     async def _times(self) -> None:
         ids = await self._submit(deadline_s=0.001)

@@ -157,7 +157,7 @@ async def test_jobs_that_no_worker_serves_are_named(rig: Rig, look: Look) -> Non
     await rig.submit(version="2")
     await rig.worker()
     [fault] = (await found(look))[0]
-    assert fault["says"] == "jobs of echo@2 wait, and its workers serve 1"
+    assert fault["says"] == "1 jobs of echo@2 wait, and its workers serve 1"
 
 
 async def test_clocks_that_are_apart_are_named(
