@@ -144,6 +144,27 @@ def test_what_named_no_version_follows_and_what_did_waits() -> None:
         judge(stack, apis, client, load, [new, worker_of(stack, "of-1", first)], drawn)
 
 
+@pytest.mark.timeout(120)
+def test_an_input_that_the_new_version_refuses_fails_with_what_is_wrong(stack: Stack) -> None:
+    api = stack.api()
+    first, second = version(stack, "1"), version(stack, "2")
+    code = (second / "model.py").read_text()
+    without = code.replace('    pad: str = ""\n', "")
+    assert without != code
+    (second / "model.py").write_text(without)
+    old = worker_of(stack, "of-1", first)
+    await_ready(api, 1, f"{MODEL}@1")
+    assert old.stop() == 0
+    good = api.submit(MODEL, {"n": 1})
+    refused = api.submit(MODEL, {"n": 2, "pad": "x"})
+    worker_of(stack, "of-2", second)
+    assert api.finished(good["id"])["status"] == "succeeded"
+    job = api.finished(refused["id"])
+    assert (job["status"], job["version"]) == ("failed", "2"), job
+    assert job["error"]["code"] == "invalid_input"
+    assert "pad" in str(job["error"]["errors"])
+
+
 def judge(
     stack: Stack, apis: list[Api], client: Client, load: Load, workers: list[Process], drawn: int
 ) -> None:
