@@ -241,9 +241,14 @@ async def _webhooks(
 async def _overview(
     connections: RedisConnections, options: QueueOptions, cards: CardWatch, model: str
 ) -> ModelOverview:
-    versions = [entry.version for entry in cards.versions(model)]
-    shards = cards.shards([model]).get(model, ())
-    return await overview(connections, options, model=model, versions=versions, shards=shards)
+    return await overview(
+        connections,
+        options,
+        model=model,
+        versions=[entry.version for entry in cards.versions(model)],
+        shards=cards.shards([model]).get(model, ()),
+        production=cards.production(model),
+    )
 
 
 @contextlib.asynccontextmanager

@@ -100,8 +100,12 @@ def _target(job: dict[str, str]) -> str:
 
 
 def _lane(job: dict[str, str]) -> str:
-    pinned = ":pinned" if job.get("pinned") else ""
-    return f"{_target(job)}:{job.get('priority')}:{job.get('tenant')}{pinned}"
+    return f"{_target(job)}:{job.get('priority')}:{job.get('tenant')}"
+
+
+def _line(snapshot: Snapshot, job: dict[str, str]) -> dict[str, str]:
+    lines = snapshot.pins if job.get("pinned") else snapshot.lanes
+    return lines.get(_lane(job), {})
 
 
 def _final(job: dict[str, str]) -> bool:
@@ -153,7 +157,7 @@ def _places(snapshot: Snapshot) -> Iterator[Row]:
 
 def _places_of(snapshot: Snapshot, identifier: str, job: dict[str, str]) -> list[str]:
     found = []
-    if snapshot.lanes.get(_lane(job), {}).get(job.get("entry", "")) == identifier:
+    if _line(snapshot, job).get(job.get("entry", "")) == identifier:
         found.append("lane")
     if identifier in snapshot.zset(f"returned:{_target(job)}"):
         found.append("returned")
@@ -165,18 +169,33 @@ def _places_of(snapshot: Snapshot, identifier: str, job: dict[str, str]) -> list
 
 
 def _lines(snapshot: Snapshot) -> Iterator[Row]:
-    for lane, entries in snapshot.lanes.items():
-        for entry, identifier in entries.items():
-            job = snapshot.jobs.get(identifier, {})
-            if job.get("entry") != entry or _lane(job) != lane:
-                yield "orphan", f"lane:{lane}", f"{identifier} does not wait there"
-        target, _, rest = lane.partition(":")
-        if rest not in snapshot.zset(f"turn:{target}"):
-            yield "missing", f"turn:{target}", f"{rest} has jobs and no turn"
+    for kind, lines in (("lane", snapshot.lanes), ("pins", snapshot.pins)):
+        for lane, entries in lines.items():
+            for entry, identifier in entries.items():
+                job = snapshot.jobs.get(identifier, {})
+                pinned = bool(job.get("pinned")) == (kind == "pins")
+                if job.get("entry") != entry or _lane(job) != lane or not pinned:
+                    yield "orphan", f"{kind}:{lane}", f"{identifier} does not wait there"
+            target, _, rest = lane.partition(":")
+            if rest not in snapshot.zset(f"turn:{target}"):
+                yield "missing", f"turn:{target}", f"{rest} has jobs and no turn"
     for target, names in snapshot.named("turn", snapshot.zsets):
         for name in names:
-            if f"{target}:{name}" not in snapshot.lanes:
+            if f"{target}:{name}" not in snapshot.lanes.keys() | snapshot.pins.keys():
                 yield "orphan", f"turn:{target}", f"{name} has no jobs"
+
+
+def _pinned(snapshot: Snapshot) -> Iterator[Row]:
+    there = {(t, i) for t, ids in snapshot.named("pinned", snapshot.zsets) for i in ids}
+    open_ = {
+        (_target(job), identifier)
+        for identifier, job in snapshot.jobs.items()
+        if job.get("pinned") and not _final(job)
+    }
+    for target, identifier in there - open_:
+        yield "orphan", f"pinned:{target}", f"{identifier} is not an open job pinned to it"
+    for target, identifier in open_ - there:
+        yield "missing", f"pinned:{target}", f"{identifier} is pinned to it"
 
 
 def _returned(snapshot: Snapshot) -> Iterator[Row]:
@@ -287,6 +306,7 @@ _RULES: tuple[Callable[[Snapshot], Iterator[Row]], ...] = (
     _belongings,
     _places,
     _lines,
+    _pinned,
     _returned,
     _hands,
     _times,

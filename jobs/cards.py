@@ -47,26 +47,29 @@ class CardStore:
         #: The cards whose change this store has certainly told of, by their field.
         self._told: dict[str, bytes] = {}
 
-    async def publish(self, card: bytes, *, model: str, version: str) -> None:
+    async def publish(
+        self, card: bytes, *, model: str, version: str, production: bool = True
+    ) -> None:
         """Store a card and make its version the one that unpinned submits get.
 
-        It keeps in mind where the model lived before.
+        Not in `production`, it becomes that of a model which has none. The card keeps in mind where
+        the model lived before.
         """
         namespace = self._connections.namespace
         field = f"{model}@{version}"
         card = _with_earlier(card, [e for e in await self.entries() if e.model == model])
         with translated():
             client = self._connections.client
-            stored = await client.hget(keys.cards(namespace), field) == card and (
-                await client.hget(keys.production(namespace), model) == version.encode()
-            )
+            serving = await client.hget(keys.production(namespace), model)
+            named = version.encode() if production or serving is None else serving
+            stored = await client.hget(keys.cards(namespace), field) == card and serving == named
             if stored and self._told.get(field) == card:
                 return
             self._told.pop(field, None)
             # Three slots on a Cluster, so no transaction: the revision last, readers then see all.
             if not stored:
                 await client.hset(keys.cards(namespace), field, card)
-                await client.hset(keys.production(namespace), model, version)
+                await client.hset(keys.production(namespace), model, named)
             # Also for what is stored: whoever stored it may have been cut off before this.
             await client.incr(keys.cards_revision(namespace))
             self._told[field] = card
@@ -180,6 +183,10 @@ class CardWatch:
     def versions(self, model: str) -> list[CardEntry]:
         """Return every version of a model."""
         return [entry for entry in self._entries.values() if entry.model == model]
+
+    def production(self, model: str) -> str:
+        """Return the version that an unpinned submit gets; empty where there is no such model."""
+        return self._production.get(model, "")
 
     def shards(self, models: Sequence[str] | None = None) -> dict[str, Sequence[int]]:
         """Return the shards that each model lives on, or has lived on."""

@@ -1,9 +1,10 @@
-"""Jobs that named no version follow to the one in production, once nobody serves their own."""
+"""Jobs that named no version follow to one that is served, once nobody serves their own."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from jobs import scripts
 from jobs.connection import RedisConnections
@@ -16,20 +17,33 @@ _PAGE = 250
 _LONGEST_S = 0.3
 
 
+@dataclass(frozen=True, slots=True)
+class Served:
+    """Who serves what, and what else there is of its model."""
+
+    life: str
+    model: str
+    version: str
+    #: The version that unpinned submits get.
+    production: str
+    others: Sequence[str]
+
+    def args(self, page: int) -> list[str | int]:
+        """Return what the follow script takes of it."""
+        return [self.life, self.model, self.version, self.production, page, *self.others]
+
+
 async def follow(
     connections: RedisConnections,
     options: QueueOptions,
     shards: Sequence[int],
-    target: tuple[str, str],
-    others: Sequence[str],
+    served: Served,
 ) -> int:
-    """Move what waits for other versions of a model to the target; return how many jobs moved.
+    """Move what waits for lost versions to one that is served; return how many jobs moved.
 
     A version that a worker serves keeps its jobs, and so does every job whose submit named its
     version. Raises QueueUnavailable where no shard answered.
     """
-    if not others:
-        return 0
     moved = 0
     until = time.monotonic() + _LONGEST_S
     failures = []
@@ -37,7 +51,7 @@ async def follow(
         try:
             more = True
             while more:
-                args = [*options.policy, *target, _PAGE, *others]
+                args = [*options.policy, *served.args(_PAGE)]
                 page = int(await connections.run(scripts.FOLLOW, shard, args))
                 moved += page
                 more = page == _PAGE and time.monotonic() < until

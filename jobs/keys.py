@@ -15,9 +15,12 @@ Each with its type, what it holds, who writes it, and how long it lives:
   submit. Lives as the job.
 - `tries:<id>` (list): each attempt that ended in anything but success, oldest first, at most 20
   (JSON). Written by settle, hand back, adopt, register, leave. Lives as the job.
-- `lane:<model>@<version>:<priority>:<tenant>` (stream): waiting jobs in order, `id` each; those
-  whose submit named the version in one of their own, whose name ends in `:pinned`. Written by
-  submit, follow; claim, cancel and expire delete entries. Deleted when empty.
+- `lane:<model>@<version>:<priority>:<tenant>` (stream): waiting jobs in order, `id` each. Written
+  by submit, follow; claim, cancel, expire and follow delete entries. Deleted when empty.
+- `pins:<model>@<version>:<priority>:<tenant>` (stream): the same for jobs whose submit named the
+  version; both have one turn. Written by submit. Deleted when empty.
+- `pinned:<model>@<version>` (zset): jobs whose submit named the version, score 0, however they
+  wait or run. Written by submit. A job leaves when it has ended.
 - `turn:<model>@<version>` (zset): lanes with work, by virtual time. Written by submit, follow,
   claim. A lane leaves when empty.
 - `returned:<model>@<version>` (zset): jobs to run again, by priority and age; claimed first.

@@ -32,16 +32,17 @@ class WorkerInfo:
 
 
 @dataclass(frozen=True, slots=True)
-class Waiting:
-    """Jobs that wait for one version of a model, in no worker's hands."""
+class VersionLoad:
+    """How much there is to do for one version of a model."""
 
-    #: Their submits named no version: another may run them, once nobody serves this one.
-    free: int = 0
+    #: In lanes (a bounded look) or to run again.
+    waiting: int = 0
+    #: All that have not ended and whose submit named this version: no other may run them.
     pinned: int = 0
 
-    def __add__(self, other: Waiting) -> Waiting:
+    def __add__(self, other: VersionLoad) -> VersionLoad:
         """Return both together."""
-        return Waiting(self.free + other.free, self.pinned + other.pinned)
+        return VersionLoad(self.waiting + other.waiting, self.pinned + other.pinned)
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,8 +56,9 @@ class ModelOverview:
     workers: list[WorkerInfo]
     #: The mean size of a result, None while no worker has told.
     result_bytes: float | None = None
-    #: By version, of a model that has several.
-    waiting: dict[str, Waiting] = field(default_factory=dict)
+    versions: dict[str, VersionLoad] = field(default_factory=dict)
+    #: The version that unpinned submits get.
+    production: str = ""
 
     @property
     def ready(self) -> int:
@@ -64,41 +66,61 @@ class ModelOverview:
         return sum(worker.state == "ready" for worker in self.workers)
 
     @property
+    def served(self) -> set[str]:
+        """Versions with a worker that claims jobs, or will; as follow.lua has it."""
+        return {w.version for w in self.workers if w.state not in ("draining", "failed")}
+
+    @property
+    def lost(self) -> int:
+        """How many wait that no worker of now, nor the next one, may run."""
+        gone = self.versions.keys() - self.served - {self.production}
+        return sum(self.versions[version].pinned for version in gone)
+
+    @property
     def backlog_seconds(self) -> float:
         """Learned service time x what waits / ready workers (one, while there is none)."""
         each = self.seconds_per_job or UNKNOWN_SECONDS_PER_JOB
-        return self.queued * each / max(1, self.ready)
+        return max(0, self.queued - self.lost) * each / max(1, self.ready)
 
-    def for_workers(self, production: str) -> ModelOverview:
-        """Return what workers of this model could run: all but what is pinned to lost versions.
+    def for_production(self) -> ModelOverview:
+        """Return it without what is pinned to other versions, and without workers for those.
 
-        A version is lost when no worker serves it and it is not in production.
+        What named no version counts, whichever it waits for: it may follow.
         """
-        lost = self._unserved() - {production}
-        pinned = sum(self.waiting[version].pinned for version in lost)
-        return replace(self, queued=max(0, self.queued - pinned))
+        apart = {
+            version
+            for version, load in self.versions.items()
+            if load.pinned and version != self.production
+        }
+        work = sum((self.queued, self.running)) - sum(self.versions[v].pinned for v in apart)
+        return self._of(work, [each for each in self.workers if each.version not in apart])
 
-    def for_version(self, version: str, production: str) -> ModelOverview:
-        """Return what workers of one version could run, and those workers.
+    def for_version(self, version: str) -> ModelOverview:
+        """Return what the workers of one version have to do, and those workers.
 
-        That in production also gets what waits for others that no worker serves, but for what is
-        pinned to them. What its workers have claimed and not begun may count as running.
+        That in production has all that no other keeps for itself: a version that is served keeps
+        what waits for it, one that is not only what is pinned to it.
         """
-        if not self.waiting:
-            return self
-        mine = self.waiting.get(version, Waiting())
-        queued = mine.free + mine.pinned
-        if version == production:
-            queued += sum(self.waiting[other].free for other in self._unserved() - {version})
-        workers = [worker for worker in self.workers if worker.version == version]
+        if version == self.production:
+            others = sum(self._kept(other) for other in self.versions if other != version)
+            work = self.queued + self.running - others
+        else:
+            work = self._kept(version)
+        return self._of(work, [each for each in self.workers if each.version == version])
+
+    def _kept(self, version: str) -> int:
+        load = self.versions.get(version, VersionLoad())
+        if version not in self.served:
+            return load.pinned
+        held = sum(worker.holds for worker in self.workers if worker.version == version)
+        # Also what is pinned and waits for another attempt.
+        return max(load.waiting + held, load.pinned)
+
+    def _of(self, work: int, workers: list[WorkerInfo]) -> ModelOverview:
         held = sum(worker.holds for worker in workers)
-        running = min(held, self.running)
-        return replace(self, queued=queued + held - running, running=running, workers=workers)
-
-    def _unserved(self) -> set[str]:
-        # As follow.lua has it: such a worker claims nothing any more.
-        serving = {w.version for w in self.workers if w.state not in ("draining", "failed")}
-        return self.waiting.keys() - serving
+        running = max(0, min(self.running, held, work))
+        queued = max(0, work - running)
+        return replace(self, queued=queued, running=running, workers=workers, versions={})
 
 
 async def overview(
@@ -108,6 +130,7 @@ async def overview(
     model: str,
     versions: Sequence[str],
     shards: Sequence[int],
+    production: str = "",
 ) -> ModelOverview:
     """Read how a model does; raises QueueUnavailable."""
     queued = running = 0
@@ -115,7 +138,7 @@ async def overview(
     sizes: list[float] = []
     oldest: list[int] = []
     workers: dict[str, WorkerInfo] = {}
-    waiting: dict[str, Waiting] = {}
+    loads: dict[str, VersionLoad] = {}
     for shard in shards:
         args = [*options.policy, model, int(options.beat_limit_s * 1000), *versions]
         row = await connections.run(scripts.OVERVIEW, shard, args)
@@ -124,8 +147,8 @@ async def overview(
         learned += [float(row[2])] if row[2] else []
         sizes += [float(row[5])] if row[5] else []
         oldest += [milliseconds_of(identifier.decode()) for identifier in row[3]]
-        for version, (free, pinned) in zip(versions, row[6], strict=False):
-            waiting[version] = waiting.get(version, Waiting()) + Waiting(free, pinned)
+        for version, load in zip(versions, row[6], strict=True):
+            loads[version] = loads.get(version, VersionLoad()) + VersionLoad(*load)
         for flat in row[4]:
             info = _worker(fields_of(flat))
             # Of each shard it tells what it holds there.
@@ -134,8 +157,16 @@ async def overview(
     age = time.time() - min(oldest) / 1000 if oldest else 0.0
     each = sum(learned) / len(learned) if learned else None
     size = sum(sizes) / len(sizes) if sizes else None
-    found = list(workers.values())
-    return ModelOverview(queued, running, each, max(0.0, age), found, size, waiting)
+    return ModelOverview(
+        queued=queued,
+        running=running,
+        seconds_per_job=each,
+        oldest_s=max(0.0, age),
+        workers=list(workers.values()),
+        result_bytes=size,
+        versions=loads,
+        production=production,
+    )
 
 
 def _worker(record: dict[str, str]) -> WorkerInfo:

@@ -7,7 +7,7 @@ from jobs.errors import WrongRedis
 from jobs.node import Commands
 
 #: Raised only by a change that the version before could not live with. What is one lower is read.
-FORMAT = 1
+FORMAT = 2
 
 
 async def check_format(client: Commands, namespace: str, *, claim: bool) -> None:

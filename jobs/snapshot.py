@@ -35,8 +35,9 @@ class Snapshot:
     belongings: dict[str, dict[str, int]] = field(
         default_factory=lambda: {kind: {} for kind in BELONGINGS}
     )
-    #: lane -> entry -> job id.
+    #: lane -> entry -> job id; `pins` has those whose submit named the version.
     lanes: dict[str, dict[str, str]] = field(default_factory=dict)
+    pins: dict[str, dict[str, str]] = field(default_factory=dict)
     #: entry of the outbox -> the job or batch that it is about.
     outbox: dict[str, str] = field(default_factory=dict)
     #: delivery -> owner, status, endpoint.
@@ -97,7 +98,8 @@ class Snapshot:
     def _takers(self) -> dict[str, Callable[[str, Any], None]]:
         return {
             "job": self._add_job,
-            "lane": self._add_lane,
+            "lane": lambda rest, value: _add_entries(self.lanes, rest, value),
+            "pins": lambda rest, value: _add_entries(self.pins, rest, value),
             "outbox": self._add_outbox,
             "delivery": lambda rest, value: self.deliveries.update({rest: dict(_pairs(value))}),
             "called": lambda rest, _: self.called.add(rest),
@@ -107,15 +109,16 @@ class Snapshot:
     def _add_job(self, rest: str, value: Any) -> None:
         self.jobs[rest] = {name: text for name, text in _pairs(value) if text}
 
-    def _add_lane(self, rest: str, value: Any) -> None:
-        page = {entry[0].decode(): entry[1][1].decode() for entry in value}
-        self.lanes.setdefault(rest, {}).update(page)
-
     def _add_outbox(self, _: str, value: Any) -> None:
         self.outbox.update({entry[0].decode(): _owner(entry[1]) for entry in value})
 
     def _add_idem(self, rest: str, value: Any) -> None:
         self.idem[rest] = value.decode().partition(" ")[0]
+
+
+def _add_entries(lines: dict[str, dict[str, str]], lane: str, value: Any) -> None:
+    page = {entry[0].decode(): entry[1][1].decode() for entry in value}
+    lines.setdefault(lane, {}).update(page)
 
 
 def _pairs(flat: Sequence[bytes]) -> Iterator[tuple[str, str]]:

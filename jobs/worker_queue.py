@@ -13,7 +13,7 @@ from jobs.bells import Bell, listen
 from jobs.cards import CardStore
 from jobs.connection import RedisConnections
 from jobs.errors import NotDurable, QueueUnavailable
-from jobs.following import follow
+from jobs.following import Served, follow
 from jobs.ids import shard_of
 from jobs.policy import QueueOptions
 from jobs.sweeping import sweep
@@ -52,8 +52,9 @@ class WorkerQueue:
         self._shards = list(shards)
         self._cards = CardStore(connections)
         self._cards_revision = -1
-        #: Other versions of the model, while its own is the one in production; else none.
-        self._earlier: list[str] = []
+        #: The version that unpinned submits get, and all others but its own.
+        self._production = ""
+        self._others: list[str] = []
         self._worker = worker
         self._record: list[str] = []
         self._turn = 0
@@ -96,9 +97,8 @@ class WorkerQueue:
         """Find every shard that may hold a job of this model: its number may have changed."""
         self._cards_revision = await self._cards.revision()
         entries = [each for each in await self._cards.entries() if each.model == self._model]
-        others = [each.version for each in entries if each.version != self._version]
-        serving = (await self._cards.production()).get(self._model) if others else None
-        self._earlier = others if serving == self._version else []
+        self._others = [each.version for each in entries if each.version != self._version]
+        self._production = (await self._cards.production()).get(self._model, "")
         found = {shard for each in entries for shard in each.served} - {*self._home}
         return [*self._home, *sorted(found)]
 
@@ -251,13 +251,11 @@ class WorkerQueue:
         return await sweep(self._connections, self._options, self._shards)
 
     async def follow(self) -> int:
-        """Take over what waits for versions that nobody serves, while this one is in production.
-
-        Jobs whose submit named their version stay where they are. Returns how many moved.
-        """
-        target = (self._model, self._version)
-        options = (self._connections, self._options)
-        return await follow(*options, self._shards, target, self._earlier)
+        """Take over what waits for versions that nobody serves; return how many jobs moved."""
+        if not self._others:
+            return 0
+        served = Served(self.life, self._model, self._version, self._production, self._others)
+        return await follow(self._connections, self._options, self._shards, served)
 
     async def adopt(self) -> list[Adopted]:
         """Bury lives whose beats stopped and return their jobs to the line; call each second."""

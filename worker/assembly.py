@@ -87,6 +87,7 @@ def build_station(
             cancel_grace_s=settings.cancel_grace_s,
             beat_limit_s=settings.beat_limit_s,
             drain_s=settings.drain_s,
+            pinned_only=settings.pinned_only,
         ),
         learned=learned.learned,
         timing=learned.timing,

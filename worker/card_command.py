@@ -107,6 +107,9 @@ async def _publish(
     known = {(entry.model, entry.version): entry.card for entry in await store.entries()}
     if serving == version and _said(known.get((name, version))) == _said(orjson.loads(card)):
         log.info("card_known", model=name, version=version)
+    elif settings.pinned_only:
+        await store.publish(card, model=name, version=version, production=False)
+        log.info("card_published", model=name, version=version, loaded=False)
     elif serving not in (None, version) and await _served(settings, connections, name, serving):
         # A new version gets the unpinned submits only once one of its workers has loaded it.
         log.info("card_left_to_its_worker", model=name, version=version, serving=serving)
@@ -118,7 +121,7 @@ async def _publish(
 async def _served(
     settings: WorkerSettings, connections: RedisConnections, model: str, version: str | None
 ) -> bool:
-    """Whether a worker of that version lives."""
+    """Whether a worker of that version lives, and stays."""
     shards = {
         shard
         for entry in await CardStore(connections).entries()
@@ -128,7 +131,7 @@ async def _served(
     load = await overview(
         connections, queue_options(settings), model=model, versions=[], shards=sorted(shards)
     )
-    return any(worker.version == version for worker in load.workers)
+    return version in load.served
 
 
 def _said(card: dict[str, object] | None) -> dict[str, object] | None:

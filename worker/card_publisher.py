@@ -17,10 +17,13 @@ log = logs.get("worker.card_publisher")
 class CardPublisher:
     """The newest card is the one that counts."""
 
-    def __init__(self, cards: CardStore, model: str, version: str) -> None:
+    def __init__(
+        self, cards: CardStore, model: str, version: str, *, pinned_only: bool = False
+    ) -> None:
         self._cards = cards
         self._model = model
         self._version = version
+        self._pinned_only = pinned_only
         self._card: bytes | None = None
         self._loaded = False
         self._given = asyncio.Event()
@@ -52,11 +55,12 @@ class CardPublisher:
         card, loaded = self._card, self._loaded
         if card is None:
             return
-        if not loaded:
+        if not loaded and not self._pinned_only:
             # Submits to a model that is being loaded are accepted; but a new version gets the
             # unpinned ones only once it has proved that it loads.
             serving = (await self._cards.production()).get(self._model)
             if serving not in (None, self._version):
                 return
-        await self._cards.publish(card, model=self._model, version=self._version)
+        about = {"model": self._model, "version": self._version}
+        await self._cards.publish(card, **about, production=not self._pinned_only)
         log.info("card_published", loaded=loaded)

@@ -38,7 +38,8 @@ class Worker:
         cancels = Cancels(station, settler)
         starter = Starter(station, returner, cancels)
         progress = ProgressReporter(station)
-        publisher = CardPublisher(cards, station.model, station.version)
+        pinned_only = station.rules.pinned_only
+        publisher = CardPublisher(cards, station.model, station.version, pinned_only=pinned_only)
         self._answers = Answers(station, starter, settler, returner, progress, publisher)
         feeder = Feeder(station, cancels, returner)
         self._drain = Drain(station, settler, returner)

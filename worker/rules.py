@@ -12,6 +12,7 @@ class Rules:
     cancel_grace_s: float
     beat_limit_s: float
     drain_s: float
+    pinned_only: bool = False
 
 
 @dataclass(slots=True, kw_only=True)

@@ -25,6 +25,7 @@ class WorkerSettings(HeadraceSettings):
     max_attempts: Annotated[int, Field(ge=1)] = 3
     max_crashes: Annotated[int, Field(ge=1)] = 3
     drain_s: Annotated[float, Field(ge=0)] = 30
+    pinned_only: bool = False
     data_dir: Path = Path(".headrace")
     worker_port: Port | None = None
     probe_host: str = "127.0.0.1"

@@ -18,7 +18,8 @@ async def sweep_for_ever(station: Station) -> None:
         try:
             for model, version in await station.queue.sweep():
                 station.count_finished(model, version, "expired")
-            if moved := await station.queue.follow():
+            moved = 0 if station.rules.pinned_only else await station.queue.follow()
+            if moved:
                 log.info("jobs_followed", count=moved, version=station.version)
             adopted = await station.queue.adopt()
             failing = False

@@ -47,15 +47,11 @@ async def get_scale(model: str, front: FrontDep, caller: ReaderDep) -> Response:
     """Return what an autoscaler needs to choose the number of workers.
 
     Of `name@version` that of the workers of this version. Else of all workers of the model, without
-    what is pinned to versions that nobody serves: none of them could run it.
+    what is pinned to another version than the one in production: that needs workers of its own.
     """
     entry = await front.cards.find(model)
     load = await front.loads.now(entry.model)
-    production = front.cards.get(entry.model).version
-    if "@" in model:
-        load = load.for_version(entry.version, production)
-    else:
-        load = load.for_workers(production)
+    load = load.for_version(entry.version) if "@" in model else load.for_production()
     figures = {
         "queued": load.queued,
         "running": load.running,

@@ -42,17 +42,16 @@ def _judge(model: str, load: ModelOverview) -> list[Check]:
 
 def _unserved(model: str, load: ModelOverview) -> list[Check]:
     """Find jobs that wait for versions without a worker."""
-    served = {worker.version for worker in load.workers}
+    served = load.served
     found = []
-    for version in sorted(load.waiting.keys() - served):
-        waiting = load.waiting[version]
-        count = waiting.free + waiting.pinned
+    for version in sorted(load.versions.keys() - served):
+        count = max(load.versions[version].waiting, load.versions[version].pinned)
         if count:
             serve = f"its workers serve {_listed(served)}"
             says = f"{count} jobs of {model}@{version} wait, and {serve}"
             advice = (
                 "Start a worker of that version, or cancel them; they expire in the end. Those "
-                "whose submit named no version follow to the one in production once it is served."
+                "whose submit named no version follow as soon as a worker is ready."
             )
             found.append(warning("model", says, advice))
     return found

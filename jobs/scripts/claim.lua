@@ -89,17 +89,26 @@ while #rows < count and expired < 256 and bytes < MOST do
   -- A lane keeps the turn until it has used up its lead over the next one.
   want = math.min(want, 2000)
   if head[3] then want = math.min(want, math.floor((head[4] - score) * weight) + 1) end
-  local lane = P .. 'lane:' .. target .. ':' .. name
-  local entries = redis.call('XRANGE', lane, '-', '+', 'COUNT', want)
-  local ids = {}
-  for i, entry in ipairs(entries) do
-    if bytes >= MOST then break end
-    ids[i] = entry[1]
-    take(entry[2][2])
+  local lane, pins = P .. 'lane:' .. target .. ':' .. name, P .. 'pins:' .. target .. ':' .. name
+  local free = redis.call('XRANGE', lane, '-', '+', 'COUNT', want)
+  local pinned = redis.call('XRANGE', pins, '-', '+', 'COUNT', want)
+  local gone, gone_pinned = {}, {}
+  while #gone + #gone_pinned < want and bytes < MOST do
+    local a, b = free[#gone + 1], pinned[#gone_pinned + 1]
+    if not a and not b then break end
+    -- By age over both lines: of one shard, ids sort by time.
+    if a and not (b and b[2][2] < a[2][2]) then
+      gone[#gone + 1] = a[1]
+      take(a[2][2])
+    else
+      gone_pinned[#gone_pinned + 1] = b[1]
+      take(b[2][2])
+    end
   end
-  if #ids > 0 then redis.call('XDEL', lane, unpack(ids)) end
+  if #gone > 0 then redis.call('XDEL', lane, unpack(gone)) end
+  if #gone_pinned > 0 then redis.call('XDEL', pins, unpack(gone_pinned)) end
   if not drop_if_empty(target, name) then
-    redis.call('ZADD', turn, score + #ids / weight, name)
+    redis.call('ZADD', turn, score + (#gone + #gone_pinned) / weight, name)
   end
 end
 

@@ -1,28 +1,37 @@
--- follow: jobs that wait for a version which no worker serves go on to wait for the one in production,
+-- follow: jobs that wait for a version which no worker serves go on to wait for one that is served,
 -- but for those whose submit named their version. They keep their order among themselves.
--- ARGV: 8 model, 9 version to wait for, 10 most jobs to move, then the other versions.
--- Answers how many moved.
-local model, version, left = ARGV[8], ARGV[9], tonumber(ARGV[10])
+-- ARGV: 8 life, 9 model, 10 its version, 11 the one in production, 12 most jobs to move, then the
+-- versions to follow from. Answers how many moved. One worker of a version moves for all: the first
+-- by its name. Where nobody serves the one in production, any other that is ready takes its place.
+local life, model, version, production = ARGV[8], ARGV[9], ARGV[10], ARGV[11]
+local left = tonumber(ARGV[12])
 local target, moves = model .. '@' .. version, 0
-local served = nil
+
+local froms = {}
+for i = 13, #ARGV do
+  local from = model .. '@' .. ARGV[i]
+  if ARGV[i] ~= version and
+      redis.call('EXISTS', P .. 'turn:' .. from, P .. 'returned:' .. from) > 0 then
+    froms[#froms + 1] = ARGV[i]
+  end
+end
+if #froms == 0 then return 0 end
 
 -- One that drains, or cannot load its model, claims nothing any more.
-local function is_served(other)
-  if not served then
-    served = {}
-    for _, life in ipairs(redis.call('ZRANGE', P .. 'beats', 0, -1)) do
-      local says = redis.call('HMGET', P .. 'worker:' .. life, 'model', 'version', 'state')
-      if says[1] == model and says[3] ~= 'draining' and says[3] ~= 'failed' then
-        served[says[2]] = true
-      end
-    end
+local served, first = {}, nil
+for _, other in ipairs(redis.call('ZRANGE', P .. 'beats', 0, -1)) do
+  local says = redis.call('HMGET', P .. 'worker:' .. other, 'model', 'version', 'state')
+  if says[1] == model and says[3] ~= 'draining' and says[3] ~= 'failed' then
+    served[says[2]] = true
+    local may = version == production or says[3] == 'ready'
+    if says[2] == version and may and (not first or other < first) then first = other end
   end
-  return served[other]
 end
+if first ~= life or (version ~= production and served[production]) then return 0 end
 
 local function move(id, entry)
   redis.call('HSET', P .. 'job:' .. id, 'version', version, 'entry', entry)
-  moves = moves + 1
+  left, moves = left - 1, moves + 1
 end
 
 -- Some by chance, not the first: those may be pinned, all of them.
@@ -33,37 +42,36 @@ local function move_returned(from)
       redis.call('ZREM', P .. 'returned:' .. from, id)
       redis.call('ZADD', P .. 'returned:' .. target, score, id)
       move(id, 'returned')
-      left = left - 1
     end
   end
 end
 
-local function move_lane(from, name)
+local function move_lane(from, name, most)
   local lane = P .. 'lane:' .. from .. ':' .. name
   local gone = {}
-  for i, entry in ipairs(redis.call('XRANGE', lane, '-', '+', 'COUNT', left)) do
+  for i, entry in ipairs(redis.call('XRANGE', lane, '-', '+', 'COUNT', most)) do
     local id = entry[2][2]
     gone[i] = entry[1]
     move(id, join_line(target, name, id))
   end
-  left = left - #gone
   if #gone > 0 then redis.call('XDEL', lane, unpack(gone)) end
   drop_if_empty(from, name)
 end
 
-local function move_all(from)
-  move_returned(from)
-  if left <= 0 then return end
-  for _, name in ipairs(redis.call('ZRANGE', P .. 'turn:' .. from, 0, -1)) do
-    if left <= 0 then return end
-    if not string.find(name, ':pinned', 1, true) then move_lane(from, name) end
+-- A part of each lane, or of some lanes by chance: those of one tenant must not hold up the others.
+local function move_lanes(from)
+  local names = redis.call('ZRANDMEMBER', P .. 'turn:' .. from, left)
+  local share = math.max(1, math.floor(left / math.max(1, #names)))
+  for _, name in ipairs(names) do
+    if left > 0 then move_lane(from, name, math.min(left, share)) end
   end
 end
 
-for i = 11, #ARGV do
-  local from = model .. '@' .. ARGV[i]
-  local waits = redis.call('EXISTS', P .. 'turn:' .. from, P .. 'returned:' .. from) > 0
-  if left > 0 and waits and ARGV[i] ~= version and not is_served(ARGV[i]) then move_all(from) end
+for _, from in ipairs(froms) do
+  if left > 0 and not served[from] then
+    move_returned(model .. '@' .. from)
+    if left > 0 then move_lanes(model .. '@' .. from) end
+  end
 end
 if moves > 0 then ring(model, 'jobs', '') end
 return moves

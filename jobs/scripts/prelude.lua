@@ -105,27 +105,34 @@ end
 
 local function versioned(r) return r.model .. '@' .. r.version end
 
--- Who named a version stands in a lane of its own: the others may follow to another version.
-local function lane_name(r)
-  return r.priority .. ':' .. r.tenant .. (r.pinned and ':pinned' or '')
+-- A lane is two lines that share one turn: in `pins` wait those whose submit named the version, the
+-- others may follow to another one.
+local function line_of(r)
+  local kind = r.pinned and 'pins:' or 'lane:'
+  return P .. kind .. versioned(r) .. ':' .. r.priority .. ':' .. r.tenant
 end
 
 -- Puts a job at the end of a lane, and the lane in its place among those that have work. Answers
 -- the job's place in it.
-local function join_line(target, name, id)
+local function join_line(target, name, id, pinned)
   local turn = P .. 'turn:' .. target
   if not redis.call('ZSCORE', turn, name) then
     -- A lane that comes back begins at the turn of those that waited, not at its old credit.
     local head = redis.call('ZRANGE', turn, 0, 0, 'WITHSCORES')
     redis.call('ZADD', turn, head[2] or 0, name)
   end
+  -- Numbers of their own: a process that knows one line alone must not take another job out of it.
+  if pinned then return redis.call('XADD', P .. 'pins:' .. target .. ':' .. name, '1-*', 'id', id) end
   return redis.call('XADD', P .. 'lane:' .. target .. ':' .. name, '0-*', 'id', id)
 end
 
+-- An empty stream takes 4 KB. Answers whether nobody waits in the lane any more.
 local function drop_if_empty(target, name)
-  local lane = P .. 'lane:' .. target .. ':' .. name
-  if redis.call('XLEN', lane) > 0 then return false end
-  redis.call('DEL', lane)
+  local lane, pins = P .. 'lane:' .. target .. ':' .. name, P .. 'pins:' .. target .. ':' .. name
+  local free, pinned = redis.call('XLEN', lane), redis.call('XLEN', pins)
+  if free == 0 then redis.call('DEL', lane) end
+  if pinned == 0 then redis.call('DEL', pins) end
+  if free + pinned > 0 then return false end
   redis.call('ZREM', P .. 'turn:' .. target, name)
   return true
 end
@@ -149,9 +156,8 @@ local function leave_line(id, r)
   if r.entry == 'returned' then
     redis.call('ZREM', P .. 'returned:' .. versioned(r), id)
   elseif r.entry then
-    local name = lane_name(r)
-    redis.call('XDEL', P .. 'lane:' .. versioned(r) .. ':' .. name, r.entry)
-    drop_if_empty(versioned(r), name)
+    redis.call('XDEL', line_of(r), r.entry)
+    drop_if_empty(versioned(r), r.priority .. ':' .. r.tenant)
   end
   if r.worker then drop_held(r.worker, id) end
 end
@@ -256,6 +262,7 @@ local function finish(id, r, status, payload)
   due_at(id, now + ttl)
   if DEAD[status] then redis.call('ZADD', P .. 'dead', now, id) end
   moved(r, r.status, status)
+  if r.pinned then redis.call('ZREM', P .. 'pinned:' .. versioned(r), id) end
   tell_outbox(id, r, status)
   if r.batch then finish_in_batch(r) end
   wake_watchers(id, r)

@@ -30,8 +30,7 @@ local function ahead(r)
   if r.status ~= 'queued' then return -1 end
   if r.worker or r.entry == 'returned' then return 0 end
   if not r.entry then return -1 end
-  local lane = P .. 'lane:' .. versioned(r) .. ':' .. lane_name(r)
-  local first = redis.call('XRANGE', lane, '-', '+', 'COUNT', 1)[1]
+  local first = redis.call('XRANGE', line_of(r), '-', '+', 'COUNT', 1)[1]
   if not first then return -1 end
   local place = string.match(r.entry, '-(%d+)$') - string.match(first[1], '-(%d+)$')
   return place + claimed_of(r.model)

@@ -29,9 +29,9 @@ local function enter(base, digest)
   local tenant, priority, input = ARGV[base + 3], ARGV[base + 4], ARGV[base + 5]
   local deadline, extra = ARGV[base + 7], ARGV[base + 8]
   local watch, webhook = ARGV[base + 13], ARGV[base + 14]
-  local pinned = ARGV[base + 15]
-  local name = lane_name({priority = priority, tenant = tenant, pinned = pinned ~= ''})
-  local entry = join_line(model .. '@' .. version, name, id)
+  local pinned, target = ARGV[base + 15], model .. '@' .. version
+  local entry = join_line(target, priority .. ':' .. tenant, id, pinned ~= '')
+  if pinned ~= '' then redis.call('ZADD', P .. 'pinned:' .. target, 0, id) end
   local due = now + MAX_AGE
   local fields = {'status', 'queued', 'model', model, 'version', version, 'tenant', tenant,
     'priority', priority, 'created_at', now, 'entry', entry, 'timeout_s', ARGV[base + 6]}

@@ -253,8 +253,13 @@ class _Story:
         await worker.leave()
         await self._submit(pinned=True)
         waiting = await self._submit()
-        args = [*OPTIONS.policy, "echo", "2", 100, "1", "2"]
+        heir = WorkerQueue(
+            self._recorder, OPTIONS, model="echo", version="2", shards=SHARDS, worker="heir"
+        )
+        await heir.register({"state": "ready"})
+        args = [*OPTIONS.policy, heir.life, "echo", "2", "2", 100, "1"]
         assert await self._recorder.run(scripts.FOLLOW, SHARDS[0], args) >= 2 * self._count
+        await heir.leave()
         for each in waiting:
             await self._queue.cancel(each, "t")
 

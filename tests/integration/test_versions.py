@@ -7,6 +7,8 @@ import asyncio
 import orjson
 import pytest
 
+from api.load import wanted_workers
+from jobs import scripts
 from jobs.audit import audit
 from jobs.cards import CardStore
 from jobs.job import Job
@@ -23,23 +25,33 @@ async def publish(rig: Rig, *versions: str) -> None:
         await CardStore(rig.connections).publish(card, model="echo", version=version)
 
 
-async def worker_of(rig: Rig, version: str, **info: str) -> WorkerQueue:
+async def worker_of(rig: Rig, version: str, name: str = "", state: str = "ready") -> WorkerQueue:
     worker = WorkerQueue(
         rig.connections,
         rig.options,
         model="echo",
         version=version,
         shards=SHARDS,
-        worker=f"of-{version}",
+        worker=name or f"of-{version}",
     )
-    await worker.register(info)
+    await worker.register({"state": state})
     return worker
 
 
-async def load(rig: Rig, *versions: str) -> ModelOverview:
+async def load(rig: Rig, *versions: str, production: str = "2") -> ModelOverview:
     return await overview(
-        rig.connections, rig.options, model="echo", versions=versions, shards=SHARDS
+        rig.connections,
+        rig.options,
+        model="echo",
+        versions=versions,
+        shards=SHARDS,
+        production=production,
     )
+
+
+def figures(load: ModelOverview) -> tuple[int, int, int, int]:
+    """What waits, what runs, how many workers there are, how many are wanted."""
+    return load.queued, load.running, len(load.workers), wanted_workers(load)
 
 
 async def versions_of(rig: Rig, jobs: list[Job]) -> list[str]:
@@ -97,7 +109,7 @@ async def test_what_was_pinned_stays(rig: Rig) -> None:
     assert {job.id for job in await back.claim(9)} == {job.id for job in pinned}
 
 
-async def test_only_the_version_in_production_takes_over(rig: Rig) -> None:
+async def test_the_version_in_production_takes_over_before_any_other(rig: Rig) -> None:
     await publish(rig, "1", "2", "3")
     await rig.submit()
     second, third = await worker_of(rig, "2"), await worker_of(rig, "3")
@@ -107,6 +119,45 @@ async def test_only_the_version_in_production_takes_over(rig: Rig) -> None:
     await asyncio.gather(second.sweep(), third.sweep())
     assert await third.follow() == 0
     assert await second.follow() == 1
+
+
+async def test_where_nobody_serves_production_one_that_is_ready_takes_over(rig: Rig) -> None:
+    await publish(rig, "1", "2")
+    loading = await worker_of(rig, "1", "a", state="loading")
+    waits, pinned = await rig.submit(version="2"), await rig.submit(version="2", pinned=True)
+    assert await loading.follow() == 0
+    ready = await worker_of(rig, "1", "b")
+    assert await ready.follow() == 1
+    assert await versions_of(rig, [waits, pinned]) == ["1", "2"]
+
+
+async def test_one_worker_of_a_version_moves_for_all(rig: Rig) -> None:
+    await publish(rig, "1", "2")
+    await rig.submit()
+    workers = [await worker_of(rig, "2", name) for name in "cab"]
+    assert [await each.follow() for each in workers] == [0, 1, 0]
+
+
+async def test_a_tenants_lane_does_not_hold_up_the_others(rig: Rig) -> None:
+    await publish(rig, "1", "2")
+    await asyncio.gather(*(rig.submit(priority=Priority.LOW) for _ in range(600)))
+    one = await rig.submit(tenant="pinned-co")
+    heir = await worker_of(rig, "2")
+    args = [*rig.options.policy, heir.life, "echo", "2", "2", 250, "1"]
+    assert await rig.connections.run(scripts.FOLLOW, SHARDS[0], args) > 1
+    assert await versions_of(rig, [one]) == ["2"]
+
+
+async def test_who_pins_and_who_does_not_have_one_turn_and_go_by_age(rig: Rig) -> None:
+    mine = [await rig.submit(tenant="a", pinned=bool(at % 3)) for at in range(12)]
+    others = [await rig.submit(tenant="b") for _ in range(12)]
+    worker = await worker_of(rig, "1")
+    claimed = [job.id for _ in range(6) for job in await worker.claim(2)]
+    assert abs(len({*claimed} & {job.id for job in mine}) - 6) <= 1
+    rest = claimed + [job.id for job in await worker.claim(20)]
+    for line in (mine, others):
+        ids = [job.id for job in line]
+        assert [each for each in rest if each in ids] == ids
 
 
 async def test_a_long_line_follows_page_by_page(rig: Rig) -> None:
@@ -150,7 +201,7 @@ async def test_one_that_followed_is_canceled_and_expires_as_any(rig: Rig) -> Non
     assert await audit(rig.connections, rig.options) == []
 
 
-async def test_figures_tell_versions_apart(rig: Rig) -> None:
+async def test_each_version_is_asked_for_what_only_it_may_run(rig: Rig) -> None:
     await publish(rig, "1", "2")
     for _ in range(2):
         await rig.submit()
@@ -159,18 +210,66 @@ async def test_figures_tell_versions_apart(rig: Rig) -> None:
     for _ in range(4):
         await rig.submit(version="2")
     seen = await load(rig, "1", "2")
-    assert seen.queued == 9
-    # Nobody serves the first: what is pinned to it needs a worker of its own.
-    assert seen.for_workers("2").queued == 6
-    assert seen.for_version("2", "2").queued == 6
-    assert seen.for_version("1", "2").queued == 5
+    # Nobody serves the first: what is pinned to it needs a worker of its own, the rest follows.
+    assert figures(seen.for_production()) == (6, 0, 0, 1)
+    assert figures(seen.for_version("2")) == (6, 0, 0, 1)
+    assert figures(seen.for_version("1")) == (3, 0, 0, 1)
+    assert (seen.queued, seen.lost, seen.backlog_seconds) == (9, 3, 6.0)
     old = await worker_of(rig, "1")
-    await old.claim(1, start=True)
+    claimed = await old.claim(1, start=True)
     seen = await load(rig, "1", "2")
-    assert (seen.for_workers("2").queued, seen.for_workers("2").running) == (8, 1)
-    mine = seen.for_version("1", "2")
-    assert (mine.queued, mine.running, len(mine.workers)) == (4, 1, 1)
-    other = seen.for_version("2", "2")
-    assert (other.queued, other.running, other.workers) == (4, 0, [])
-    only = await load(rig, "1")
-    assert only.for_version("1", "1") == only == only.for_workers("1")
+    assert figures(seen.for_version("1")) == (4, 1, 1, 1)
+    assert figures(seen.for_version("2")) == (4, 0, 0, 1)
+    assert (seen.lost, seen.queued + seen.running) == (0, 9)
+    # In production, the old one has all that it may run.
+    seen = await load(rig, "1", "2", production="1")
+    assert figures(seen.for_production()) == (8, 1, 1, 1)
+    await old.settle([done(claimed[0])])
+
+
+async def test_nothing_is_wanted_for_jobs_that_only_a_lost_version_may_run(rig: Rig) -> None:
+    await publish(rig, "1", "2")
+    for _ in range(3):
+        await rig.submit(pinned=True)
+    old = await worker_of(rig, "1")
+    held, tried, _ = await old.claim(3, start=True)
+    await old.hand_back([HandBack(held.id, held.token)])
+    await old.settle([done(tried, "retry", b"{}", backoff_s=60)])
+    await old.leave()
+    # One was given back, one waits for another attempt, one for its first.
+    seen = await load(rig, "1", "2")
+    assert figures(seen.for_production()) == figures(seen.for_version("2")) == (0, 0, 0, 0)
+    assert figures(seen.for_version("1")) == (3, 0, 0, 1)
+    assert seen.backlog_seconds == 0
+
+
+async def test_workers_of_another_version_do_not_count_for_the_one_in_production(rig: Rig) -> None:
+    await publish(rig, "1", "2")
+    for _ in range(3):
+        await rig.submit(pinned=True)
+    for name in "ab":
+        await (await worker_of(rig, "1", name)).claim(1, start=True)
+    seen = await load(rig, "1", "2")
+    assert figures(seen.for_production()) == (0, 0, 0, 0)
+    assert figures(seen.for_version("1")) == (1, 2, 2, 2)
+
+
+async def test_what_waits_for_another_attempt_keeps_its_worker_wanted(rig: Rig) -> None:
+    await publish(rig, "1", "2")
+    await rig.submit(version="2")
+    worker = await worker_of(rig, "2")
+    [job] = await worker.claim(1, start=True)
+    await worker.settle([done(job, "retry", b"{}", backoff_s=60)])
+    seen = await load(rig, "1", "2")
+    assert figures(seen.for_version("2")) == figures(seen.for_production()) == (1, 0, 1, 1)
+
+
+async def test_a_version_kept_for_who_pins_it_never_takes_production(rig: Rig) -> None:
+    await publish(rig, "1", "2")
+    store = CardStore(rig.connections)
+    card = orjson.dumps({"name": "echo", "version": "1", "shards": SHARDS, "description": "x"})
+    await store.publish(card, model="echo", version="1", production=False)
+    assert await store.production() == {"echo": "2"}
+    alone = orjson.dumps({"name": "alone", "version": "1", "shards": SHARDS})
+    await store.publish(alone, model="alone", version="1", production=False)
+    assert await store.production() == {"alone": "1", "echo": "2"}

@@ -72,8 +72,8 @@ class Account:
     @property
     def lane(self) -> str:
         """The lane it waits in when it is new."""
-        pinned = ":pinned" if self.job.pinned else ""
-        return f"{self.target}:{self.job.priority}:{self.job.tenant}{pinned}"
+        kind = "pins" if self.job.pinned else "lane"
+        return f"{kind}:{self.target}:{self.job.priority}:{self.job.tenant}"
 
     @property
     def suspect(self) -> bool:

@@ -29,6 +29,8 @@ class Books:
         #: life -> name and model version.
         self.lives: dict[str, tuple[str, str]] = {}
         self.beats: dict[str, int] = {}
+        #: Lives that have said that they are ready.
+        self.ready: set[str] = set()
         self.idem: dict[str, tuple[str, str]] = {}
         self.batches: dict[str, BatchAccount] = {}
         self.due: dict[str, int] = {}

@@ -63,7 +63,7 @@ class Shard(Senders):
         return late, rest
 
     def _lanes_of(self, target: str) -> list[str]:
-        return [lane for lane, ids in self.lanes.items() if ids and lane.startswith(f"{target}:")]
+        return [lane for lane, ids in self.lanes.items() if ids and f":{target}:" in lane]
 
     def _lanes(self, target: str, fresh: list[Account]) -> int:
         late = 0

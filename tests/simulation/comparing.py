@@ -38,7 +38,7 @@ def check_record(account: Account, record: dict[str, str]) -> None:
     expected = account.record()
     entry = record.get("entry", "")
     if account.place == "lane":
-        assert entry.startswith("0-"), (account.id, entry)
+        assert entry.startswith("1-" if account.job.pinned else "0-"), (account.id, entry)
     else:
         assert entry == ("returned" if account.place == "returned" else ""), (account.id, entry)
     there = {name: value for name, value in record.items() if name in expected}
@@ -156,7 +156,8 @@ class Comparer:
 
     def _check_lines(self, there: Snapshot) -> None:
         books = self.books
-        lanes = {lane: list(ids.values()) for lane, ids in there.lanes.items()}
+        lanes = {f"lane:{lane}": list(ids.values()) for lane, ids in there.lanes.items()}
+        lanes |= {f"pins:{lane}": list(ids.values()) for lane, ids in there.pins.items()}
         same("lanes", lanes, {lane: ids for lane, ids in books.lanes.items() if ids})
         returned = {
             target: {each: RANK[books.jobs[each].job.priority] * 1e13 + books.jobs[each].created

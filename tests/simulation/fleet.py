@@ -32,6 +32,10 @@ class NoCards:
         """There are none."""
         return []
 
+    async def production(self) -> dict[str, str]:
+        """None is in production."""
+        return {}
+
 
 class Numbered(WorkerQueue):
     """The real queue, its lives numbered, so that a failing run can be run again."""

@@ -62,6 +62,7 @@ class Holders(Clients):
                 rows += self.bury(other, 2000, "worker_restarted")
         self.beats[life] = self.now
         self.lives[life] = (name, f"{info['model']}@{info['version']}")
+        self.ready.discard(life)
         self.changes += 1
         assert answer == rows, (answer, rows)
 
@@ -84,6 +85,7 @@ class Holders(Clients):
             assert answer == [0, [], [], []]
             return
         self.beats[life] = self.now
+        self.ready.add(life)
         self.changes += 1
         named, owned = set(packet.given[2 + 2 * pairs :]), self.held.get(life, {})
         flat = [part for each in owned if each not in named for part in (each, owned[each])]

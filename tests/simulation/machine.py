@@ -7,6 +7,7 @@ from hypothesis.stateful import precondition, rule
 
 from jobs import scripts
 from jobs.errors import IdempotencyConflict, NoSuchJob, NotCancelable, QueueFull
+from jobs.following import Served
 from jobs.job import NewJob
 from jobs.states import Status
 
@@ -175,11 +176,15 @@ class Machine(Sending):
         else:
             self.on_all(scripts.SWEEP, page)
 
-    @rule(version=st.sampled_from(["2", "1"]), page=st.sampled_from([250, 250, 1, 2]), fate=FATES)
-    def follow(self, version: str, page: int, fate: str) -> None:
-        """A version is in production: it gets what waits for one that nobody serves."""
-        with self.fate(fate):
-            self.on_all(scripts.FOLLOW, MODEL, version, page, *sorted({*VERSIONS}))
+    @rule(who=WHO, production=st.sampled_from(["", "", "1", "2"]),
+          page=st.sampled_from([250, 250, 1, 2]), fate=FATES)  # fmt: skip
+    def follow(self, who: int, production: str, page: int, fate: str) -> None:
+        """A worker, of the version in production or of another, takes over from lost ones."""
+        if worker := self.awake(who):
+            mine = VERSIONS[self.workers.index(worker)]
+            served = Served(worker.queue.life, MODEL, mine, production or mine, ("1", "2"))
+            with self.fate(fate):
+                self.on_all(scripts.FOLLOW, *served.args(page))
 
     @precondition(has_given)
     @rule(which=WHICH, ended=st.booleans(), stale=STALE, what=WRITES)

@@ -170,9 +170,16 @@ class Clients(Books):
 
     def follow(self, packet: Packet, answer: Any) -> None:
         """Judge which jobs went on to wait for another version; of a page Redis chooses."""
-        model, version, most, *others = packet.given
-        served = {target for _, target in self.lives.values()}
+        life, model, version, production, most, *others = packet.given
+        target = f"{model}@{version}"
+        served = {serves for _, serves in self.lives.values()}
+        may = version == production or f"{model}@{production}" not in served
+        first = min((each for each, (_, serves) in self.lives.items() if serves == target
+                     and (version == production or each in self.ready)), default="")  # fmt: skip
         lost = {f"{model}@{other}" for other in others if other != version} - served
+        if not may or life != first:
+            assert answer == 0
+            return
         able = [a for a in self.jobs.values() if a.target in lost and not a.job.pinned]
         able = [account for account in able if account.place in ("lane", "returned")]
         moved = [account for account in able if self.version(account.id) == version]

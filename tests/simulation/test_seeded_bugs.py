@@ -18,14 +18,29 @@ EXAMPLES, STEPS = 3_000, 50
 
 
 BUGS = {
-    "a job follows although its version is served": Bug("follow", "and not is_served(ARGV[i])", ""),
+    "a job follows although its version is served": Bug("follow", "and not served[from]", ""),
+    "who has not loaded its model takes jobs over": Bug(
+        "follow", "version == production or says[3] == 'ready'", "true"
+    ),
+    "every worker takes jobs over at once": Bug("follow", "first ~= life or", ""),
+    "a pinned job is no longer known as one": Bug(
+        "submit", "if pinned ~= '' then redis.call('ZADD'", "if false then redis.call('ZADD'"
+    ),
+    "an end leaves a pinned job behind": Bug(
+        "", "  if r.pinned then redis.call('ZREM', P .. 'pinned:' .. versioned(r), id) end\n"
+    ),
+    "an empty line is kept": Bug("", "if pinned == 0 then redis.call('DEL', pins) end"),
     "a pinned job follows": Bug(
-        "follow", "if not string.find(name, ':pinned', 1, true) then", "if true then"
+        "follow",
+        "local lane = P .. 'lane:' .. from .. ':' .. name\n  local gone",
+        "local lane = P .. 'pins:' .. from .. ':' .. name\n  local gone",
     ),
     "a pinned job follows once it was given back": Bug(
         "follow", "if redis.call('HEXISTS', P .. 'job:' .. id, 'pinned') == 0 then", "if true then"
     ),
-    "a job to run again does not follow": Bug("follow", "  move_returned(from)\n"),
+    "a job to run again does not follow": Bug(
+        "follow", "    move_returned(model .. '@' .. from)\n"
+    ),
     "a job follows and stays": Bug(
         "follow", "if #gone > 0 then redis.call('XDEL', lane, unpack(gone)) end"
     ),
