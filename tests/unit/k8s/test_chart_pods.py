@@ -122,8 +122,9 @@ def test_mounts_have_volumes_and_what_is_writable_is_bounded(case, pod):
         each["metadata"]["name"]: each["spec"]
         for each in pod.owner["spec"].get("volumeClaimTemplates", [])
     }
-    mounted = {mount["name"] for mount in pod.main.get("volumeMounts", [])}
-    assert mounted <= volumes.keys() | claimed.keys()
+    for container in [pod.main, *pod.spec.get("initContainers", [])]:
+        mounted = {mount["name"] for mount in container.get("volumeMounts", [])}
+        assert mounted <= volumes.keys() | claimed.keys(), container["name"]
     assert len({m["mountPath"] for m in pod.main.get("volumeMounts", [])}) == len(
         pod.main.get("volumeMounts", [])
     )
