@@ -20,7 +20,7 @@ pytestmark = pytest.mark.timeout(180)
 
 COLD = "headrace-worker-cold"
 #: much longer than `drainS` there, and than it takes to go down
-LONG_S = 12.0
+LONG_S = 15.0
 DEPLOYMENTS = (
     *("headrace-api", "headrace-worker-chaos"),
     *("headrace-sender", "headrace-retries", "headrace-cron"),
