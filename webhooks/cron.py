@@ -12,6 +12,7 @@ from rq.exceptions import SchedulerNotFound, StopRequested
 from rq.job import Job
 
 from telemetry import logs
+from webhooks.pulse import Pulse
 from webhooks.retries import housekeep, sweep
 from webhooks.rq_connection import AWAY, DUPLICATE, rq_connection
 from webhooks.rq_parts import JOB_OPTIONS, job_id, queue_name, queue_on
@@ -20,6 +21,8 @@ from webhooks.rq_parts import JOB_OPTIONS, job_id, queue_name, queue_on
 SWEEP_S = 30
 #: How often what is due is done on shards where no model lives any more, and nobody else looks.
 HOUSEKEEP_S = 600
+#: Its loop, by name.
+CRON = "cron"
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.5, 10.0
 
 log = logs.get("webhooks.cron")
@@ -50,7 +53,14 @@ class OncePerTurn(CronJob):
 
 
 class Cron(CronScheduler):
-    """RQ's, which ends in order although its entry in Redis is gone."""
+    """RQ's, which ends in order although its entry in Redis is gone, and says that it lives."""
+
+    pulse = Pulse()
+
+    def heartbeat(self) -> None:
+        """Done by RQ each time round."""
+        self.pulse.beat(CRON)
+        super().heartbeat()
 
     def register_death(self, pipeline: Any = None) -> None:
         """Take it out of RQ's registry."""
@@ -58,17 +68,18 @@ class Cron(CronScheduler):
             super().register_death(pipeline)
 
 
-def run_cron(url: str, namespace: str, stop: threading.Event) -> None:
+def run_cron(url: str, namespace: str, stop: threading.Event, pulse: Pulse) -> None:
     """Enqueue what recurs until told to stop, over whatever RQ's Redis does meanwhile."""
     pause_s = _FIRST_PAUSE_S
     # RQ leaves its handlers behind, which raise wherever this process is.
     with contextlib.suppress(StopRequested):
         while not stop.is_set():
+            pulse.beat(CRON)
             began = time.monotonic()
             connection = rq_connection(url)
             try:
                 # Returns when it is told to stop.
-                _scheduler(connection, namespace).start()
+                _scheduler(connection, namespace, pulse).start()
                 stop.set()
             except AWAY as error:
                 log.warning("rq_redis_away", error=str(error))
@@ -80,8 +91,9 @@ def run_cron(url: str, namespace: str, stop: threading.Event) -> None:
             pause_s = min(pause_s * 2, _LONGEST_PAUSE_S)
 
 
-def _scheduler(connection: Any, namespace: str) -> Cron:
+def _scheduler(connection: Any, namespace: str, pulse: Pulse) -> Cron:
     scheduler = Cron(connection, logging_level="WARNING")
+    scheduler.pulse = pulse
     for func, interval_s in ((sweep, SWEEP_S), (housekeep, HOUSEKEEP_S)):
         job = OncePerTurn(queue_name(namespace), func=func, interval=interval_s)
         job.namespace = namespace

@@ -17,9 +17,10 @@ from telemetry.settings import SettingsError
 from webhooks.cron import run_cron
 from webhooks.part_probes import probed
 from webhooks.parts import PARTS, end_with, run_parts
+from webhooks.pulse import Pulse
 from webhooks.retries import Releaser
 from webhooks.rq_connection import rq_connection
-from webhooks.rq_worker import work
+from webhooks.rq_worker import WORKER, work
 from webhooks.service import serve
 from webhooks.settings import WebhookSettings
 
@@ -67,24 +68,26 @@ def _run(only: str | None, settings: WebhookSettings) -> int:
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
+    pulse = Pulse()
     if only == "cron":
-        with probed(settings, stop):
-            run_cron(settings.rq_url, settings.namespace, stop)
+        with probed(settings, stop, pulse):
+            run_cron(settings.rq_url, settings.namespace, stop, pulse)
     else:
-        _retry(settings, stop)
+        _retry(settings, stop, pulse)
     return EXIT_DONE
 
 
-def _retry(settings: WebhookSettings, stop: threading.Event) -> None:
-    with Releaser(settings) as releaser, probed(settings, stop, releaser.verify):
+def _retry(settings: WebhookSettings, stop: threading.Event, pulse: Pulse) -> None:
+    with Releaser(settings) as releaser, probed(settings, stop, pulse, releaser.verify):
         while not stop.is_set():
+            pulse.beat(WORKER)
             try:
                 releaser.verify()
                 break
             except QueueUnavailable as error:
                 log.warning("redis_away", error=error.detail)
                 stop.wait(_PAUSE_S)
-        work(settings.rq_url, settings.namespace, stop)
+        work(settings.rq_url, settings.namespace, stop, pulse)
 
 
 def _refuse(error: Exception) -> int:

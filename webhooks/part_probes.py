@@ -12,6 +12,7 @@ from jobs.errors import HeadraceError
 from telemetry import logs
 from telemetry.exposition import Exposition
 from telemetry.probes import Probe, ProbeServer
+from webhooks.pulse import Pulse
 from webhooks.rq_connection import AWAY, rq_connection
 from webhooks.settings import WebhookSettings
 
@@ -24,11 +25,12 @@ log = logs.get("webhooks.probes")
 
 @contextlib.contextmanager
 def probed(
-    settings: WebhookSettings, stop: threading.Event, *checks: Callable[[], object]
+    settings: WebhookSettings, stop: threading.Event, pulse: Pulse, *checks: Callable[[], object]
 ) -> Iterator[None]:
     """Answer `/healthz`, `/livez` and `/metrics` on `METRICS_PORT`, if it is set, while entered.
 
-    Healthy is a process whose Redis of RQ answers, and whose own `checks` raise nothing.
+    Healthy is a process whose Redis of RQ answers, and whose own `checks` raise nothing. It lives
+    while its loops have a pulse: this thread would answer beside one that hangs for ever.
     """
     if settings.metrics_port is None:
         yield
@@ -41,7 +43,7 @@ def probed(
         asyncio.run_coroutine_threadsafe(work, loop).result(_START_S)
 
     rq = rq_connection(settings.rq_url)
-    routes = _routes(stop, [rq.ping, *checks])
+    routes = _routes(stop, pulse, [rq.ping, *checks])
     server = ProbeServer(
         settings.metrics_port, routes, host=settings.probe_host, exposition=Exposition()
     )
@@ -65,7 +67,9 @@ def probed(
         rq.close()
 
 
-def _routes(stop: threading.Event, checks: list[Callable[[], object]]) -> dict[str, Probe]:
+def _routes(
+    stop: threading.Event, pulse: Pulse, checks: list[Callable[[], object]]
+) -> dict[str, Probe]:
     async def healthz() -> tuple[int, dict[str, Any]]:
         try:
             async with asyncio.timeout(_ANSWER_S):
@@ -79,6 +83,8 @@ def _routes(stop: threading.Event, checks: list[Callable[[], object]]) -> dict[s
     async def livez() -> tuple[int, dict[str, Any]]:
         if stop.is_set():
             return 503, {"status": "stopping"}
+        if (reason := pulse.stalled()) is not None:
+            return 503, {"status": "stalled", "reason": reason}
         return 200, {"status": "ok"}
 
     return {"/healthz": healthz, "/livez": livez}

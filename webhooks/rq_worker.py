@@ -15,6 +15,7 @@ from rq.scheduler import RQScheduler
 from rq.serializers import JSONSerializer
 
 from telemetry import logs
+from webhooks.pulse import Pulse
 from webhooks.rq_connection import AWAY, rq_connection
 from webhooks.rq_parts import AllowedJob, AllowedQueue, queue_name, queue_on
 
@@ -25,6 +26,8 @@ _TICK_S, _LOCK_S = 0.25, 5.0
 _WORKER_TTL_S = 45
 _MAINTENANCE_S = 30
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.5, 10.0
+#: The loops of this process, by name.
+WORKER, SCHEDULER = "retries", "rq-scheduler"
 
 log = logs.get("webhooks.rq_worker")
 
@@ -38,6 +41,12 @@ class RetryWorker(SimpleWorker):
     log_job_description = False
     max_connection_wait_time = 5.0
     on_stop: Callable[[], object] = staticmethod(lambda: None)
+    pulse = Pulse()
+
+    def heartbeat(self, *given: Any, **named: Any) -> None:
+        """Done by RQ before it waits for a job, before it runs one, and after."""
+        self.pulse.beat(WORKER)
+        super().heartbeat(*given, **named)
 
     def request_stop(self, signum: int, frame: FrameType | None) -> None:
         """Take the signal: after the job in hand, nothing more."""
@@ -66,7 +75,7 @@ class SchedulerThread:
     of one that was killed is taken over as soon as it runs out, in a minute.
     """
 
-    def __init__(self, url: str, namespace: str) -> None:
+    def __init__(self, url: str, namespace: str, pulse: Pulse) -> None:
         connection = rq_connection(url)
         self._scheduler = _OnConnection(
             [queue_name(namespace)],
@@ -75,6 +84,7 @@ class SchedulerThread:
             serializer=JSONSerializer,
         )
         self._scheduler.given = connection
+        self._pulse = pulse
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="rq-scheduler", daemon=True)
         self._lock_at = 0.0
@@ -95,6 +105,7 @@ class SchedulerThread:
     def _run(self) -> None:
         away = False
         while not self._stop.wait(_TICK_S):
+            self._pulse.beat(SCHEDULER)
             try:
                 self._tick()
                 away = False
@@ -123,15 +134,16 @@ class SchedulerThread:
             self._scheduler.enqueue_scheduled_jobs()
 
 
-def work(url: str, namespace: str, stop: threading.Event) -> None:
+def work(url: str, namespace: str, stop: threading.Event, pulse: Pulse) -> None:
     """Run jobs until told to stop, over whatever RQ's Redis does meanwhile."""
     pause_s = _FIRST_PAUSE_S
     # RQ leaves its handlers behind, which raise wherever this process is.
-    with SchedulerThread(url, namespace), contextlib.suppress(StopRequested):
+    with SchedulerThread(url, namespace, pulse), contextlib.suppress(StopRequested):
         while not stop.is_set():
+            pulse.beat(WORKER)
             began = time.monotonic()
             try:
-                _work_once(url, namespace, stop)
+                _work_once(url, namespace, stop, pulse)
             except AWAY as error:
                 log.warning("rq_redis_away", error=str(error))
             if time.monotonic() - began > _LONGEST_PAUSE_S:
@@ -140,7 +152,7 @@ def work(url: str, namespace: str, stop: threading.Event) -> None:
             pause_s = min(pause_s * 2, _LONGEST_PAUSE_S)
 
 
-def _work_once(url: str, namespace: str, stop: threading.Event) -> None:
+def _work_once(url: str, namespace: str, stop: threading.Event, pulse: Pulse) -> None:
     connection = rq_connection(url)
     try:
         worker = RetryWorker(
@@ -152,6 +164,7 @@ def _work_once(url: str, namespace: str, stop: threading.Event) -> None:
             log_job_description=False,
         )
         worker.on_stop = stop.set
+        worker.pulse = pulse
         worker.work(logging_level="WARNING")
     finally:
         connection.close()

@@ -40,7 +40,8 @@ class Cluster:
         self.truths: dict[str, Truth] = {}
         #: every pod that there has been
         self.pods: list[Pod] = []
-        self._volumes = volumes
+        #: what stands for paths of the image
+        self.volumes = volumes
         self._numbers = count(2)
         # Somebody else's cluster on this machine has another net.
         self._net = f"127.{random.randint(16, 250)}.{random.randint(0, 255)}"
@@ -153,7 +154,7 @@ class Cluster:
         place = Place(
             *(name, address, folder, self.manifests),
             services=self._names(),
-            volumes={**self._volumes, **volumes},
+            volumes={**self.volumes, **volumes},
         )
         pod = Pod(template, place)
         pod.on_ready = self._route

@@ -13,6 +13,7 @@ import pytest
 
 from headrace.chaos.process import until
 from headrace.chaos.receiver import Receiver
+from headrace.chaos.side_log import SideLog
 from headrace.chaos.stack import CHAOS_MODEL
 
 from .cluster import Cluster
@@ -25,6 +26,8 @@ _HEARD_S = 1.5
 _INSTALL_S = 20.0
 #: longer than between two probes, so that one meets a worker whose model is being loaded
 _LOAD_S = 7.0
+#: where the model that is scaled writes down its runs: a place that all its pods share
+SIDE_LOG = "/models/runs"
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -48,15 +51,23 @@ def values(receiver: Receiver) -> Document:
     """Two workers of a model, and a model that is scaled from zero."""
     port = httpx.URL(receiver.url).port
     ours: dict[str, Any] = {"gpu": {"enabled": False}}
-    scaled = {"type": "keda", "minReplicas": 0, "maxReplicas": 2, "pollingS": 1, "cooldownS": 2}
+    scaled = {"type": "keda", "minReplicas": 0, "maxReplicas": 2, "pollingS": 1}
+    scaled |= {"cooldownS": 2, "stabilizationS": 2}
+    cold = {"drainS": 1, "timeoutS": 20, "env": [{"name": "CHAOS_LOG", "value": SIDE_LOG}]}
     return {
         "config": {"WEBHOOK_DELAY_SCALE": 0.1},
         "webhooks": {"allow": ["127.0.0.1"], "ports": [port]},
         "models": {
             "chaos": {**ours, "replicas": 2, "testInput": {"n": 7}},
-            "cold": {**ours, "autoscaling": scaled, "testInput": {"n": 8}},
+            "cold": {**ours, **cold, "autoscaling": scaled, "testInput": {"n": 8}},
         },
     }
+
+
+@pytest.fixture
+def side_log(cluster: Cluster) -> SideLog:
+    """What the model that is scaled says of its runs."""
+    return SideLog(cluster.volumes["/models"] / Path(SIDE_LOG).name)
 
 
 @pytest.fixture(scope="session")

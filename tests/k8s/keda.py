@@ -1,4 +1,8 @@
-"""KEDA's part: it asks what the ScaledObject names, and scales what it names."""
+"""KEDA's part: it asks what the ScaledObject names, and scales what it names.
+
+Between nothing and one pod it does so itself; above, the HPA that it makes does, going down only
+as the behaviour in the ScaledObject lets it.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +10,7 @@ import math
 import threading
 import time
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 import httpx
 
@@ -24,6 +28,8 @@ class Keda:
         self._url = cluster.localised(self._about["url"])
         self._token = _token(cluster, trigger["authenticationRef"]["name"])
         self._workload = cluster.workloads[self._spec["scaleTargetRef"]["name"]]
+        behaviour = self._spec["advanced"]["horizontalPodAutoscalerConfig"]["behavior"]
+        self._down = ScaleDown(behaviour["scaleDown"])
         self._quiet_since: float | None = None
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name=f"keda-{name}")
@@ -32,6 +38,8 @@ class Keda:
         self.failures: list[str] = []
 
     def __enter__(self) -> Self:
+        # As an HPA does that finds pods: what is there has been wanted until now.
+        self._down.bounded(self._workload.replicas, self._workload.replicas)
         self._thread.start()
         return self
 
@@ -69,13 +77,41 @@ class Keda:
         if wanted > float(self._about["activationTargetValue"]):
             self._quiet_since = None
             pods = math.ceil(wanted / float(self._about["targetValue"]))
-            # To less than is there the HPA goes only after its window; that is not waited for.
-            self._workload.scale(max(self._workload.replicas, 1, least, min(pods, most)))
+            pods = max(1, least, min(pods, most))
+            self._workload.scale(self._down.bounded(self._workload.replicas, pods))
             return
         now = time.monotonic()
         self._quiet_since = self._quiet_since or now
         if now - self._quiet_since >= self._spec["cooldownPeriod"]:
             self._workload.scale(least)
+
+
+class ScaleDown:
+    """How fast an HPA goes down: to the most of its window, by so many pods in a period."""
+
+    def __init__(self, behaviour: dict[str, Any]) -> None:
+        self._window_s: float = behaviour["stabilizationWindowSeconds"]
+        [policy] = behaviour["policies"]
+        assert policy["type"] == "Pods"
+        self._most, self._period_s = policy["value"], policy["periodSeconds"]
+        self._wanted: list[tuple[float, int]] = []
+        self._gone: list[tuple[float, int]] = []
+
+    def bounded(self, now_there: int, wanted: int) -> int:
+        """Return how many pods there are to be, of `now_there`, where `wanted` would do."""
+        now = time.monotonic()
+        self._wanted = [each for each in self._wanted if now - each[0] < self._window_s]
+        self._wanted.append((now, wanted))
+        self._gone = [each for each in self._gone if now - each[0] < self._period_s]
+        enough = max(pods for _, pods in self._wanted)
+        if enough >= now_there:
+            # Only what has to go waits for the window: a peak in it brings nobody back.
+            return max(wanted, now_there)
+        left = max(0, self._most - sum(pods for _, pods in self._gone))
+        to = max(enough, now_there - left)
+        if to < now_there:
+            self._gone.append((now, now_there - to))
+        return to
 
 
 def _token(cluster: Cluster, name: str) -> str:

@@ -59,6 +59,12 @@ class Pod:
         found = {port["name"]: port["containerPort"] for port in self._main.get("ports", [])}
         return int(found[name])
 
+    @property
+    def pid(self) -> int:
+        """The first process of its container."""
+        assert self._process is not None
+        return self._process.pid
+
     def start(self) -> None:
         """Start its container, and probe it from now on."""
         self._launch()

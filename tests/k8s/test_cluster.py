@@ -19,6 +19,8 @@ from .manifests import Document, template_of
 pytestmark = pytest.mark.timeout(180)
 
 COLD = "headrace-worker-cold"
+#: much longer than `drainS` there, and than it takes to go down
+LONG_S = 15.0
 DEPLOYMENTS = (
     *("headrace-api", "headrace-worker-chaos"),
     *("headrace-sender", "headrace-retries", "headrace-cron"),
@@ -92,6 +94,45 @@ def test_helm_test_wakes_a_worker(cluster):
         code, said = cluster.run(doc, doc["spec"]["activeDeadlineSeconds"])
         until(lambda: cluster.workloads[COLD].replicas == 0, 30, "back to zero")
     assert code == 0, said
+
+
+def test_a_busy_worker_that_has_to_go_ends_its_job(cluster, side_log, values, monkeypatch):
+    """A ReplicaSet may choose the busy one of two: nothing is lost but an idle worker's rest."""
+    workload = cluster.workloads[COLD]
+    workload.scale(2)
+    workload.await_ready()
+    with cluster.client("submit-key") as client:
+        job = client.post("/v1/models/cold/jobs", json={"input": {"seconds": LONG_S}}).json()["id"]
+
+        def status() -> str:
+            return str(client.get(f"/v1/jobs/{job}").json()["status"])
+
+        begun = until(lambda: side_log.poll() or side_log.by_job[job], 20)[0]
+        [busy] = [pod for pod in workload.pods if pod.pid == begun.feeder]
+        monkeypatch.setattr(
+            workload, "first_to_go", lambda pods: busy if busy in pods else pods[-1]
+        )
+        with Keda(cluster, COLD) as keda:
+            until(lambda: workload.replicas == 1, LONG_S, "one worker too many goes")
+            assert (busy in workload.pods, status()) == (False, "running")
+            while True:
+                pods = workload.replicas
+                if status() != "running":
+                    break
+                assert pods == 1, "the idle one is not to be taken away while a job runs"
+                time.sleep(0.2)
+            until(lambda: workload.replicas == 0, 30, "back to zero")
+        ended = client.get(f"/v1/jobs/{job}").json()
+    assert (ended["status"], ended["attempt"], ended["crashes"]) == ("succeeded", 1, 0)
+    assert ended["metrics"]["worker"] == busy.name
+    side_log.poll()
+    [run] = side_log.by_job[job]
+    assert (run.run, run.ended is not None) == (ended["output"]["run"], True)
+    left = {each.pod: each for each in workload.ended[-2:]}
+    assert [each.exit_code for each in left.values()] == [0, 0]
+    assert left[busy.name].took_s > values["models"]["cold"]["drainS"] + 1, "the test is void"
+    assert keda.failures == []
+    assert (1, 2) in keda.looks
 
 
 @pytest.fixture(scope="module")

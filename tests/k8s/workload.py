@@ -15,6 +15,11 @@ from .pod import Ended, Pod
 _START_S = 60.0
 
 
+def _youngest(pods: list[Pod]) -> Pod:
+    """As a ReplicaSet chooses on one node: what is not ready first, then the youngest."""
+    return min(reversed(pods), key=lambda pod: pod.ready)
+
+
 class Workload:
     """The pods of a Deployment, or of a StatefulSet."""
 
@@ -26,6 +31,9 @@ class Workload:
         self.ended: list[Ended] = []
         #: the fewest pods that were ready, and the most that there were, in the last rollout
         self.fewest_ready = self.most_pods = 0
+        #: Which pod goes. A ReplicaSet has an order of its own, by node and by age: of what a pod
+        #: does at the moment it knows nothing.
+        self.first_to_go: Callable[[list[Pod]], Pod] = _youngest
         self._make = make
         self._leaving: list[Future[Ended]] = []
         self._pool = ThreadPoolExecutor(8, thread_name_prefix=self.name)
@@ -94,8 +102,7 @@ class Workload:
         pod.start()
 
     def _delete(self, pods: list[Pod]) -> None:
-        # As a ReplicaSet chooses: what is not ready first, then the youngest.
-        chosen = min(reversed(pods), key=lambda pod: pod.ready)
+        chosen = self.first_to_go(pods)
         pods.remove(chosen)
         self._leaving.append(self._pool.submit(chosen.delete))
 

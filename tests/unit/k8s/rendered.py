@@ -17,7 +17,8 @@ from kubernetes_validate import utils
 
 CHART = Path(__file__).parents[3] / "k8s" / "headrace"
 CI_FILES = sorted(CHART.glob("ci/*-values.yaml"))
-MINORS = [".".join(version.split(".")[:2]) for version in utils.all_versions()[-3:]]
+#: The three newest: what is listed may hold several patches of one.
+MINORS = list(dict.fromkeys(each.rpartition(".")[0] for each in utils.all_versions()))[-3:]
 RELEASE, NAMESPACE = "demo", "prod"
 
 Document = dict[str, Any]

@@ -245,8 +245,22 @@ def test_the_monitors_choose_what_serves_metrics():
     not (CHART / "files" / "alerts.yaml").exists(), reason="the chart has no files/alerts.yaml"
 )
 def test_the_alerts_are_those_of_the_file():
-    [rule] = rendered("monitoring").of("PrometheusRule")
+    [rule] = Rendered({"metrics": {"rules": {"enabled": True}}}).of("PrometheusRule")
     assert rule["spec"] == yaml.safe_load((CHART / "files" / "alerts.yaml").read_text())
+
+
+def test_each_alert_leads_to_where_the_docs_are():
+    shown = rendered("monitoring")
+    [rule] = shown.of("PrometheusRule")
+    text = json.dumps(rule["spec"])
+    found = re.findall(r'"runbook_url": "(.*?)"', text)
+    page = (CHART.parents[1] / "docs" / "alerts.md").read_text()
+    at = shown.values["metrics"]["rules"]["docsUrl"].rstrip("/")
+    assert at.startswith("https://")
+    assert set(found) == {
+        f"{at}/alerts.md#{name.lower()}" for name in re.findall(r"^## (Headrace\w+)", page, re.M)
+    }
+    assert len(found) == text.count('"alert": ')
 
 
 @pytest.mark.skipif(

@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 import pytest
 
+from model_store.limits import Limits
 from tests.unit.k8s.rendered import CASES, Pod, Rendered, rendered, values_of
 
 EVERY = ("api", "worker", "cards", "sender", "retries", "cron", "redis", "test")
@@ -121,8 +122,9 @@ def test_mounts_have_volumes_and_what_is_writable_is_bounded(case, pod):
         each["metadata"]["name"]: each["spec"]
         for each in pod.owner["spec"].get("volumeClaimTemplates", [])
     }
-    mounted = {mount["name"] for mount in pod.main.get("volumeMounts", [])}
-    assert mounted <= volumes.keys() | claimed.keys()
+    for container in [pod.main, *pod.spec.get("initContainers", [])]:
+        mounted = {mount["name"] for mount in container.get("volumeMounts", [])}
+        assert mounted <= volumes.keys() | claimed.keys(), container["name"]
     assert len({m["mountPath"] for m in pod.main.get("volumeMounts", [])}) == len(
         pod.main.get("volumeMounts", [])
     )
@@ -177,6 +179,11 @@ def test_a_drain_is_as_long_as_the_models_longest_job(case, pod):
     drain = int(pod.env({})["HEADRACE_DRAIN_S"])
     assert drain == max(model["drainS"], model["timeoutS"])
     assert pod.spec["terminationGracePeriodSeconds"] >= model["timeoutS"]
+
+
+def test_a_job_that_has_begun_may_end_wherever_nothing_is_said_of_it():
+    [worker] = Rendered({"models": {"echo": {}}}).pods_of("worker")
+    assert int(worker.env({})["HEADRACE_DRAIN_S"]) >= Limits().timeout_s
 
 
 def test_a_long_job_model_has_hours_and_a_spot_worker_thirty_seconds():
