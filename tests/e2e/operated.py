@@ -62,7 +62,7 @@ class Shell:
         process = self._stack.process("up", words, given | named).start()
         api = Api(f"http://127.0.0.1:{port}", process)
         self._stack.keep(api)
-        until(lambda: api.status("/healthz") == 200 or not process.running, 120, process.said())
+        until(lambda: api.status("/healthz") == 200 or not process.running, 120, command)
         assert process.running, process.said()
         return api
 
