@@ -110,17 +110,17 @@ class Reader:
         return look
 
     def _a_key_is_needed(self, said: str) -> None:
-        until(lambda: self.api.status("/v1/models") == 401, 10, "no request without a key")
+        until(lambda: self.api.status("/v1/models") == 401, 60, "no request without a key")
         assert self._mine().status("/v1/admin/dead") == 200
 
     def _the_shop_has_a_key(self, said: str) -> None:
         self._shop_key = said.strip()
         shop = self.api.with_key(self._shop_key)
-        until(lambda: shop.status("/v1/models") == 200, 10, "the shop's key works")
+        until(lambda: shop.status("/v1/models") == 200, 60, "the shop's key works")
 
     def _the_shop_has_none(self, said: str) -> None:
         shop = self.api.with_key(self._shop_key)
-        until(lambda: shop.status("/v1/models") == 401, 10, "the shop's key works no more")
+        until(lambda: shop.status("/v1/models") == 401, 60, "the shop's key works no more")
         assert self._mine().status("/v1/models") == 200
 
     def _models(self, said: str) -> None:

@@ -12,7 +12,7 @@ from .operated import Gone, Shell
 from .reader import Reader
 
 #: Many processes, on a machine that may be busy.
-pytestmark = pytest.mark.timeout(300)
+pytestmark = pytest.mark.timeout(600)
 
 
 def in_the_shell(command: Command) -> bool:
