@@ -35,8 +35,8 @@ from telemetry import logs
 Value = str | int | float
 Attributes = Mapping[str, Value]
 
-#: A batch is linked to each of its jobs; the SDK's own limit is 128.
-_MOST_LINKS = 1024
+#: A batch is linked to the request and to the queue of each of its jobs; the SDK's limit is 128.
+_MOST_LINKS = 2048
 
 Kind = Literal["server", "client", "consumer", "internal"]
 _KINDS = {
@@ -52,11 +52,12 @@ log = logs.get("telemetry.traces")
 class Span:
     """Something that takes time; `traceparent` is what whatever it causes continues."""
 
-    __slots__ = ("_ended", "_span", "traceparent")
+    __slots__ = ("_ended", "_over_ns", "_span", "traceparent")
 
     def __init__(self, span: OpenTelemetrySpan) -> None:
         self._span = span
         self._ended = False
+        self._over_ns: int | None = None
         context = span.get_span_context()
         self.traceparent = (
             f"00-{context.trace_id:032x}-{context.span_id:016x}-{context.trace_flags:02x}"
@@ -79,6 +80,14 @@ class Span:
         """Note a moment of it."""
         self._span.add_event(name, attributes, at_ns)
 
+    def link(self, traceparent: str) -> None:
+        """Link it to a span that was not there when it began."""
+        self._span.add_link(_context(traceparent))
+
+    def over(self, at_ns: int) -> None:
+        """Note when its time was over; `end` sends it with that, once there is all to say of it."""
+        self._over_ns = at_ns
+
     def end(self, error: str = "", at_ns: int | None = None) -> None:
         """End it, failed where an error (one word) is given; again changes nothing."""
         if self._ended:
@@ -87,7 +96,7 @@ class Span:
         if error:
             self._span.set_attribute("error.type", error)
             self._span.set_status(Status(StatusCode.ERROR))
-        self._span.end(at_ns)
+        self._span.end(self._over_ns if at_ns is None else at_ns)
 
 
 class Traces:

@@ -142,15 +142,10 @@ class Feeder:
     async def _feed(self, claimed: list[Claimed]) -> None:
         station = self._station
         now = station.clock()
-        suspected = [job for job in claimed if job.crashes]
-        held = [
-            station.holding.add(job, Phase.STARTED if job.started else Phase.FED, now)
-            for job in claimed
-            if not job.crashes
-        ]
-        for job in suspected:
-            station.holding.add(job, Phase.ASIDE, now)
-        self._observe_wait(claimed)
+        taken = [station.holding.add(job, _first_phase(job), now) for job in claimed]
+        held = [each for each in taken if each.phase is not Phase.ASIDE]
+        suspected = len(held) < len(taken)
+        self._observe_wait(taken)
         if station.quiet or not station.engine.ready:
             # The engine died, or the worker was told to stop, while the claim was on its way.
             self._returner.uncharged(station.holding.in_phase(Phase.ASIDE), "engine_gone")
@@ -164,14 +159,14 @@ class Feeder:
         self._told_more = more
         await self._feed_suspect()
 
-    def _observe_wait(self, claimed: list[Claimed]) -> None:
+    def _observe_wait(self, taken: list[Held]) -> None:
         now_ms, spans = time.time() * 1000, self._station.spans
-        for job in claimed:
-            if job.started:
-                where = None if spans is None else exemplar(job.traceparent)
-                self._queue_seconds.observe(max(now_ms - job.created_at, 0) / 1000, where)
+        started = [each for each in taken if each.job.started]
+        for held in started:
+            where = None if spans is None else exemplar(held.job.traceparent)
+            self._queue_seconds.observe(max(now_ms - held.job.created_at, 0) / 1000, where)
         if spans is not None:
-            spans.started(job for job in claimed if job.started)
+            spans.started(started)
 
     async def _feed_suspect(self) -> None:
         """Feed a job that once saw an engine die, when nothing else could be harmed or blamed.
@@ -214,7 +209,7 @@ class Feeder:
             station.holding.forget(held)
             return False
         if station.spans is not None:
-            station.spans.started([held.job], 1)
+            station.spans.started([held], 1)
         held.job = replace(held.job, started=True)
         if held.canceled:
             self._cancels.ended_before_the_gpu(held)
@@ -250,6 +245,12 @@ class Feeder:
         if len(held) == 1 and not others and station.holding.on_gpu is None:
             held[0].alone, self._lone = True, held[0]
         station.engine.send(Jobs([_engine_job(each) for each in held], more=more))
+
+
+def _first_phase(job: Claimed) -> Phase:
+    if job.crashes:
+        return Phase.ASIDE
+    return Phase.STARTED if job.started else Phase.FED
 
 
 def _engine_job(held: Held) -> EngineJob:

@@ -48,6 +48,8 @@ class Held:
     flagged_at: float | None = None
     canceled: bool = False
     timed_out: bool = False
+    #: of its time in the queue, until that is sent: it is linked to the batch that ended it
+    waited: "Span | None" = None
     #: of its predict, where it is traced
     span: "Span | None" = None
     #: Unix nanoseconds when its outcome was known, where traces are made
@@ -122,6 +124,9 @@ class Holding:
             del self.jobs[held.id], self.fed[held.feed]
             self.counts[held.phase] -= 1
             self.bytes -= held.size
+            if held.waited is not None:
+                # No batch has begun with it.
+                held.waited.end()
             if held.span is not None:
                 # What took it away while it ran is told elsewhere; again changes nothing.
                 held.span.end("lost")

@@ -1,21 +1,22 @@
 """What a worker tells of jobs and batches to their traces; there only while tracing is on.
 
 A job's spans are children of the request that submitted it. A batch is a trace of its own: it
-belongs to many requests, and is linked to each; the `predict` of each of its jobs is linked back.
+belongs to many requests, and is linked to each and to the `queue` of each of its jobs; that and
+their `predict` are linked back.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from jobs.worker_queue import Claimed, Outcome
 from telemetry.traces import sampled, trace_fields
-from worker.holding import Batch, Held
+from worker.holding import Batch, Held, Phase
 
 if TYPE_CHECKING:
-    from telemetry.otlp import Traces, Value
+    from telemetry.otlp import Span, Traces, Value
 
 _MS = 1_000_000
 
@@ -32,14 +33,20 @@ class Spans:
             "headrace.worker": worker,
         }
 
-    def started(self, jobs: Iterable[Claimed], batch_size: int | None = None) -> None:
+    def started(self, jobs: Iterable[Held], batch_size: int | None = None) -> None:
         """Their time in the queue is over: `running` stands in Redis as of now."""
         now_ns = time.time_ns()
-        for job in jobs:
-            if sampled(job.traceparent):
-                self._queue(job, now_ns, batch_size)
+        for held in jobs:
+            if not sampled(held.job.traceparent):
+                continue
+            span = self._queue(held.job, now_ns, batch_size)
+            if held.phase is Phase.GONE:
+                # It was taken away while its start was on its way: nobody else would send it.
+                span.end()
+            else:
+                held.waited = span
 
-    def _queue(self, job: Claimed, now_ns: int, batch_size: int | None) -> None:
+    def _queue(self, job: Claimed, now_ns: int, batch_size: int | None) -> Span:
         last = job.last
         # Of a job that ran before, since it is in line again: that time is in no other span.
         since_ns = (job.created_at if last is None else last.ended_at) * _MS
@@ -59,7 +66,9 @@ class Spans:
                     "headrace.worker": last.worker,
                 },
             )
-        span.end(at_ns=now_ns)
+        # Sent when its batch begins, and has a context to be linked to: a moment from now.
+        span.over(now_ns)
+        return span
 
     def began(self, batch: Batch, jobs: Sequence[Held]) -> None:
         """Predict of these began."""
@@ -72,9 +81,12 @@ class Spans:
             "messaging.batch.message_count": batch.size,
             "headrace.batch": batch.number,
         }
-        links = [held.job.traceparent for held in traced if held.job.traceparent]
-        batch.span = self._traces.begin_batch("batch", about, links)
+        batch.span = self._traces.begin_batch("batch", about, _causes(traced))
         for held in traced:
+            if held.waited is not None:
+                held.waited.link(batch.span.traceparent)
+                held.waited.end()
+                held.waited = None
             attributes = self._of(held.job, "process", "predict")
             attributes["messaging.batch.message_count"] = batch.size
             link = [batch.span.traceparent]
@@ -105,3 +117,13 @@ class Spans:
             "headrace.priority": job.priority.value,
             "headrace.tenant": job.tenant,
         }
+
+
+def _causes(jobs: Iterable[Held]) -> Iterator[str]:
+    """Give what a batch comes from: of each job its request, and where it waited."""
+    for held in jobs:
+        if held.job.traceparent is not None:
+            yield held.job.traceparent
+        # A sampler may have left it out: a link would lead nowhere.
+        if held.waited is not None and sampled(held.waited.traceparent):
+            yield held.waited.traceparent

@@ -80,7 +80,7 @@ class Starter:
         station = self._station
         now, now_ms = station.clock(), time.time() * 1000
         if station.spans is not None:
-            started = [held.job for held in jobs if verdicts.get(held.id) == "ok"]
+            started = [held for held in jobs if verdicts.get(held.id) == "ok"]
             station.spans.started(started, len(jobs))
         for held in jobs:
             if held.phase is not Phase.STARTING:

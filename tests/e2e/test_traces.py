@@ -72,22 +72,25 @@ def test_one_trace_leads_from_the_request_to_the_webhook(traced: Traced) -> None
     assert (said["trace_id"], said["span_id"]) == (trace, predict.id)
 
 
-def test_a_batch_is_linked_to_the_trace_of_each_of_its_jobs(traced: Traced) -> None:
+def test_a_batch_is_linked_to_the_request_and_the_queue_of_each_of_its_jobs(traced: Traced) -> None:
     # While it is busy with another, they gather.
     before, _, busy = traced.submit({"seconds": 0.5})
     traced.api.reaches(busy, "running")
     traces = [traced.submit({})[0] for _ in range(3)]
     traced.collector.trace(before, *OF_A_JOB)
     predicts = [traced.collector.one(trace, "predict") for trace in traces]
+    queues = [traced.collector.one(trace, "queue") for trace in traces]
     [batch_trace] = {trace for each in predicts for trace, _ in each.links}
     batch = traced.collector.one(batch_trace, "batch")
-    assert {each.links == {(batch.trace, batch.id)} for each in predicts} == {True}
-    assert batch.links == {(each.trace, each.parent) for each in predicts}
+    for each in [*queues, *predicts]:
+        assert each.links == {(batch.trace, batch.id)}, each.name
+    requests = {(each.trace, each.parent) for each in predicts}
+    assert batch.links == requests | {(each.trace, each.id) for each in queues}
+    assert len(batch.links) == 6
     assert batch.parent == ""
     assert batch.about["messaging.batch.message_count"] == 3
-    for each in predicts:
-        assert batch.begin <= each.begin <= each.end <= batch.end
-        queue = traced.collector.one(each.trace, "queue")
+    for queue, each in zip(queues, predicts, strict=True):
+        assert queue.end <= batch.begin <= each.begin <= each.end <= batch.end
         # As long as what ran before them took, but for how long the three submits took.
         assert 0.2 <= queue.end - queue.begin < 5
 
@@ -125,7 +128,10 @@ def test_what_the_caller_does_not_record_is_not_exported(traced: Traced) -> None
     traced.collector.trace(trace, *OF_A_JOB, "webhook")
     assert [each for each in traced.collector.spans if each.trace == unsampled] == []
     [batch_trace] = {link for link, _ in traced.collector.one(trace, "predict").links}
-    assert len(traced.collector.one(batch_trace, "batch").links) == 1
+    batch = traced.collector.one(batch_trace, "batch")
+    # The request and the queue of the one alone.
+    assert {linked for linked, _ in batch.links} == {trace}
+    assert len(batch.links) == 2
 
 
 def test_each_try_at_a_webhook_is_a_span(traced: Traced) -> None:
@@ -173,8 +179,15 @@ def test_the_death_of_an_engine_is_seen(traced: Traced, tmp_path: Path) -> None:
     first, second = by_name(spans, "predict")
     assert (first.about["error.type"], second.failed) == ("sigkill", False)
     assert_second_wait(spans, "sigkill")
-    [link] = first.links
-    assert traced.collector.one(link[0], "batch").about["error.type"] == "engine_gone"
+    waits = by_name(spans, "queue")
+    batches = [
+        traced.collector.one(trace, "batch") for each in (first, second) for trace, _ in each.links
+    ]
+    assert batches[0].about["error.type"] == "engine_gone"
+    # Each attempt waited for a batch of its own.
+    assert [wait.links for wait in waits] == [{(each.trace, each.id)} for each in batches]
+    for wait, batch in zip(waits, batches, strict=True):
+        assert (trace, wait.id) in batch.links
 
 
 def test_the_end_of_a_batch_of_jobs_is_told_in_its_trace(traced: Traced) -> None:
