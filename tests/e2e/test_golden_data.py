@@ -145,6 +145,7 @@ def stack() -> Iterator[Stack]:
         pytest.param("before-webhooks", YEAR_S, id="before-webhooks-a-year-later"),
         pytest.param("webhooks", HOUR_S, id="webhooks-an-hour-later"),
         pytest.param("webhooks", YEAR_S, id="webhooks-a-year-later"),
+        pytest.param("before-pins", HOUR_S, id="before-pins-an-hour-later"),
     ],
 )
 def test_what_an_earlier_version_left_is_drained(
