@@ -51,6 +51,7 @@ SETTINGS: dict[str, Setting] = {
     "MAX_ATTEMPTS": Setting(3, _QUEUE, "Attempts at a job whose error is retryable."),
     "MAX_CRASHES": Setting(3, _QUEUE, "Engine deaths with a job before it is poisoned."),
     "DRAIN_S": Setting(30, _ALL, "Time that running work gets after SIGTERM."),
+    "PINNED_ONLY": Setting(False, ("worker",), "Only for clients who pin this version of a model."),
     "LOG_FORMAT": Setting("auto", _ALL, "json, console, or auto: console on a terminal."),
     "LOG_LEVEL": Setting("info", _ALL, "debug, info, warning or error."),
     "API_HOST": Setting("127.0.0.1", ("api", "up"), "Address the API listens on."),

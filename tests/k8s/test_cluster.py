@@ -135,6 +135,31 @@ def test_a_busy_worker_that_has_to_go_ends_its_job(cluster, side_log, values, mo
     assert (1, 2) in keda.looks
 
 
+@pytest.mark.parametrize("version", ["2", "1"], ids=["forward", "back"])
+def test_a_new_version_of_a_model_is_noticed_by_nobody(cluster, receiver, version):
+    """Each of the two workers goes before its successor comes, as on a pool without a spare GPU."""
+    name = "headrace-worker-chaos"
+    (cluster.volumes["/models"] / "chaos" / "model.toml").write_text(
+        f'name = "chaos"\nversion = "{version}"\n'
+    )
+    workload = cluster.workloads[name]
+    old = list(workload.pods)
+    load = Load(lambda: cluster.client("submit-key"), receiver, "chaos", "cold")
+    with loaded(load):
+        cluster.roll(name)
+    assert load.failures == []
+    assert set(load.ended.values()) == {"succeeded"}
+    until(lambda: not load.untold(), 60, "every end is told, under one id")
+    assert receiver.wrong == []
+    assert not set(old) & set(workload.pods)
+    with cluster.client("read-key") as client:
+        card = client.get("/v1/models/chaos").json()
+        figures = client.get("/v1/models/chaos/scale").json()
+    assert card["version"] == version
+    assert {each["version"] for each in card["workers"]} == {version}
+    assert figures["queued"] == figures["running"] == 0
+
+
 @pytest.fixture(scope="module")
 def upgraded(cluster: Cluster, values: Document) -> Document:
     """The values of another revision, which every Deployment has to be rolled to."""
@@ -150,7 +175,7 @@ def upgraded(cluster: Cluster, values: Document) -> Document:
 @pytest.mark.parametrize("name", DEPLOYMENTS)
 def test_a_rolling_update_is_noticed_by_nobody(cluster: Cluster, receiver: Receiver, name: str):
     workload = cluster.workloads[name]
-    old = list(workload.pods)
+    old, before = list(workload.pods), len(workload.ended)
     load = Load(lambda: cluster.client("submit-key"), receiver, "chaos", "cold")
     with loaded(load):
         cluster.roll(name)
@@ -159,7 +184,7 @@ def test_a_rolling_update_is_noticed_by_nobody(cluster: Cluster, receiver: Recei
     until(lambda: not load.untold(), 60, "every end is told, under one id")
     assert receiver.wrong == []
     assert not set(old) & set(workload.pods)
-    assert len(workload.pods) == len(old) == len(workload.ended)
+    assert len(workload.pods) == len(old) == len(workload.ended) - before
     given = workload.manifest["spec"].get("strategy", {}).get("rollingUpdate", {})
     surge, unavailable = given.get("maxSurge", 1), given.get("maxUnavailable", 0)
     assert workload.most_pods <= len(old) + surge

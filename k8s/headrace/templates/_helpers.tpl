@@ -53,5 +53,6 @@ helm.sh/chart: {{ printf "%s-%s" .root.Chart.Name .root.Chart.Version | replace 
 {{- $name := default .entry $own.name -}}
 {{- $folder := default (printf "%s/%s" $model.volume.mountPath $name) $own.folder -}}
 {{- $drain := int (max $model.drainS $model.timeoutS) -}}
-{{- mergeOverwrite $model (dict "name" $name "folder" $folder "drainS" $drain) | toJson -}}
+{{- $target := list $name (get $own "version") | compact | join "@" -}}
+{{- mergeOverwrite $model (dict "name" $name "target" $target "folder" $folder "drainS" $drain) | toJson -}}
 {{- end -}}

@@ -31,7 +31,16 @@ TEMPLATES = sorted([*CHART.glob("templates/**/*.yaml"), *CHART.glob("templates/*
 OWN = {
     *("REDIS_URL", "RQ_REDIS_URL", "API_HOST", "API_PORT", "API_WORKERS", "METRICS_PORT"),
     *("WORKER_PORT", "PROBE_HOST", "KEYS_FILE", "WEBHOOK_SECRET", "WEBHOOK_ALLOW"),
-    *("WEBHOOK_DENY", "WEBHOOK_PORTS", "DRAIN_S", "DATA_DIR", "DEVICE", "WORKER_NAME", "URL"),
+    *(
+        "WEBHOOK_DENY",
+        "WEBHOOK_PORTS",
+        "DRAIN_S",
+        "PINNED_ONLY",
+        "DATA_DIR",
+        "DEVICE",
+        "WORKER_NAME",
+        "URL",
+    ),
     *("API_KEY", "INSECURE"),
 }
 

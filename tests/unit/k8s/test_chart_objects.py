@@ -96,8 +96,9 @@ def test_keda_asks_the_scale_route_of_the_models_api_with_a_key_that_may_read(ca
             if pod.owner["metadata"]["name"] == scaled["spec"]["scaleTargetRef"]["name"]
         ]
         entry = worker.labels["headrace/model"]
-        name = (shown.values["models"][entry] or {}).get("name", entry)
-        assert url.path == f"/v1/models/{name}/scale"
+        own = shown.values["models"][entry] or {}
+        target = "@".join(filter(None, [own.get("name", entry), own.get("version")]))
+        assert url.path == f"/v1/models/{target}/scale"
         assert trigger["metadata"]["valueLocation"] == "wanted"
         assert (trigger["metadata"]["targetValue"], trigger["metricType"]) == ("1", "AverageValue")
         assert scaled["spec"]["pollingInterval"] == 5

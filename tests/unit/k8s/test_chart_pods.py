@@ -48,6 +48,12 @@ def meets(selector: dict, pod: Pod) -> bool:
     )
 
 
+@pods("worker", "cards")
+def test_a_version_that_is_kept_for_who_pins_it_never_takes_production(case, pod):
+    entry = rendered(case).values["models"][pod.labels["headrace/model"]] or {}
+    assert pod.env({}).get("HEADRACE_PINNED_ONLY") == ("true" if "version" in entry else None)
+
+
 @each_pod
 def test_no_pod_is_root_or_may_become_it(case, pod):
     context = pod.spec["securityContext"]

@@ -127,7 +127,8 @@ def test_helm_test_submits_the_input_that_was_given(case, pod):
     read = parsed(pod.main["args"])
     entry = pod.labels["headrace/model"]
     model = rendered(case).values["models"][entry]
-    assert read["model"] == model.get("name", entry)
+    target = [model.get("name", entry), model.get("version")]
+    assert read["model"] == "@".join(filter(None, target))
     # A kubelet writes $ for $$, and puts in nothing for it.
     assert json.loads(read["value"].replace("$$", "$")) == model["testInput"]
     assert read["wait"] is True

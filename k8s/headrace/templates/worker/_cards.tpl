@@ -8,6 +8,10 @@ args: [worker, {{ .model.folder | quote }}, --publish-cards, --within, {{ int $c
 envFrom: {{- include "headrace.envFrom" .root | nindent 2 }}
 env:
   {{- include "headrace.redisEnv" .root | nindent 2 }}
+  {{- with .model.version }}
+  - name: HEADRACE_PINNED_ONLY
+    value: "true"
+  {{- end }}
   - name: HOME
     value: /tmp
   # Where NVIDIA's runtime is the node's default, the image alone would give it every GPU.

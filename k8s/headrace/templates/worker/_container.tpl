@@ -50,6 +50,10 @@ volumeMounts: {{- include "headrace.workerMounts" $model | nindent 2 }}
   value: /var/lib/headrace
 - name: HEADRACE_DEVICE
   value: {{ default (ternary "cuda" "cpu" .model.gpu.enabled) .model.device }}
+{{- with .model.version }}
+- name: HEADRACE_PINNED_ONLY
+  value: "true"
+{{- end }}
 {{- if not .model.gpu.enabled }}
 # Where NVIDIA's runtime is the node's default, the image alone would give it every GPU.
 - name: NVIDIA_VISIBLE_DEVICES
