@@ -20,12 +20,15 @@ class Cards:
         self.serving: dict[str, str] = {}
         self.away = 0
 
-    async def publish(self, card: bytes, *, model: str, version: str) -> None:
+    async def publish(
+        self, card: bytes, *, model: str, version: str, production: bool = True
+    ) -> None:
         if self.away:
             self.away -= 1
             raise QueueUnavailable("away")
         self.published.append(json.loads(card)["note"])
-        self.serving[model] = version
+        if production:
+            self.serving[model] = version
 
     async def production(self) -> dict[str, str]:
         return dict(self.serving)
@@ -63,6 +66,17 @@ async def test_a_new_version_takes_over_only_once_it_has_loaded(publisher, cards
     publisher.publish(card("same"), loaded=True)
     await asyncio.sleep(0.01)
     assert (cards.published, cards.serving) == (["same"], {"m": "2"})
+
+
+async def test_a_version_that_is_kept_for_who_pins_it_is_known_and_takes_nothing_over(cards):
+    cards.serving = {"m": "1"}
+    publisher = CardPublisher(cards, "m", "2", pinned_only=True)
+    task = asyncio.create_task(publisher.run())
+    for loaded in (False, True):
+        publisher.publish(card("same"), loaded=loaded)
+        await asyncio.sleep(0.01)
+    task.cancel()
+    assert (cards.published, cards.serving) == (["same", "same"], {"m": "1"})
 
 
 async def test_a_card_that_says_nothing_new_is_not_published_again(publisher, cards):
