@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from pathlib import Path
 
 from headrace.chaos.proxy import Proxy
@@ -13,7 +11,7 @@ from headrace.chaos.receiver import Receiver
 from headrace.chaos.stack import CODE, until
 
 from .lookout import Lookout
-from .site import Site, Worker
+from .sites import Site, Worker
 
 MODEL = "fleet"
 #: Seconds after which a worker that is not heard of is taken for dead.
@@ -28,34 +26,34 @@ def fleet(lookout: Lookout) -> None:
     with (
         site,
         Proxy(site.stack.redis_url, "worker") as proxy,
-        ThreadPoolExecutor(1) as pool,
+        ThreadPoolExecutor(2) as pool,
         site.reads(site.api()),
     ):
         apart = site.worker(MODEL, redis_url=proxy.url)
-        # It resolves an hour after, too.
-        given_up = pool.submit(a_delivery_is_given_up, site)
-        with one_worker_is_of_another_version(site):
-            other = late_results_come(site, proxy, apart)
-            a_worker_is_gone(site, other)
-        given_up.result()
+        # What lasts for an hour, or resolves an hour after, goes on beside the rest.
+        long = (a_delivery_is_given_up, one_worker_is_of_another_version)
+        lasting = [pool.submit(each, site) for each in long]
+        other = late_results_come(site, proxy, apart)
+        a_worker_is_gone(site, other)
+        for each in lasting:
+            each.result()
 
 
 def late_results_come(site: Site, proxy: Proxy, apart: Worker) -> Worker:
     """A worker is cut off with a whole batch, which another runs; then it is back."""
     query = site.lookout.scrapes.one
     done = f'sum(headrace_batch_size_sum{{instance="{apart.instance}"}})'
-    other = None
-    with site.tells("HeadraceStaleWrites") as fires:
-        with site.held(MODEL, "apart", 16) as jobs:
-            before = query(done) or 0
-            other = site.worker(MODEL)
+    lost = 'sum(headrace_requeues_total{namespace="fleet", reason="worker_lost"})'
+    with site.held(MODEL, "apart", 16) as jobs:
+        before = query(done) or 0
+        other = site.worker(MODEL)
+        with site.tells("HeadraceStaleWrites") as fires:
             proxy.away(True)
-            lost = 'sum(headrace_requeues_total{namespace="fleet", reason="worker_lost"})'
             until(lambda: (query(lost) or 0) >= len(jobs), 60, "its jobs have passed to others")
-        until(lambda: (query(done) or 0) >= before + 11, 60, "it has the results of its batch")
-        proxy.away(False)
-        fires()
-    assert other is not None
+            site.open("apart")
+            until(lambda: (query(done) or 0) > before + 10, 60, "it has the results of its batch")
+            proxy.away(False)
+            fires()
     return other
 
 
@@ -70,12 +68,8 @@ def a_worker_is_gone(site: Site, worker: Worker) -> None:
             worker.ready()
 
 
-@contextmanager
-def one_worker_is_of_another_version(site: Site) -> Iterator[None]:
-    """Python finds another version of Headrace installed, and the process says so.
-
-    It may last for an hour: something else may happen meanwhile.
-    """
+def one_worker_is_of_another_version(site: Site) -> None:
+    """Python finds another version of Headrace installed, and the process says so."""
     folder = site.stack.folder / "older" / "headrace-0.0.1.dist-info"
     folder.mkdir(parents=True)
     text = "Metadata-Version: 2.1\nName: headrace\nVersion: 0.0.1\n"
@@ -84,7 +78,6 @@ def one_worker_is_of_another_version(site: Site) -> Iterator[None]:
     with site.tells("HeadraceVersionsDiffer") as fires:
         worker = site.worker("older", environment=older)
         try:
-            yield
             fires()
         finally:
             site.retire(worker)

@@ -11,7 +11,7 @@ from headrace.chaos.stack import Process, free_port
 from headrace.embedded_redis import find_server
 
 from .lookout import Lookout
-from .site import Site
+from .sites import Site
 
 MODEL = "front"
 #: What a read that is slow takes longer, in seconds.

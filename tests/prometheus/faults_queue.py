@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 
 from headrace.chaos.stack import CODE, Api, until
 
 from .lookout import Lookout
-from .site import Site, Worker
+from .sites import Site, Worker
 
 #: What the clock of one API is late by, in seconds.
 _LATE_S = 4000
@@ -38,11 +36,17 @@ def lonely(site: Site) -> None:
     site.publish("lonely")
     with site.tells("HeadraceNoReadyWorkers", model="lonely") as fires:
         site.post("lonely", 5, {})
-        fires()
-        worker = site.worker("lonely")
+        try:
+            fires()
+        finally:
+            worker = site.worker("lonely")
     one_job_is_old(site)
-    with memory_is_short(site):
+    with ThreadPoolExecutor(1) as pool:
+        short = pool.submit(memory_is_short, site)
+        # It resolves half an hour after: something else may happen meanwhile.
+        until(lambda: site.lookout.mended("HeadraceOutOfMemory"), 180, "enough memory")
         the_engine_keeps_dying(site, worker)
+        short.result()
 
 
 def one_job_is_old(site: Site) -> None:
@@ -61,18 +65,13 @@ def _late_api(site: Site) -> Api:
     return site.stack.api(environment={"PYTHONPATH": f"{folder}{os.pathsep}{CODE}"})
 
 
-@contextmanager
-def memory_is_short(site: Site) -> Iterator[None]:
-    """One batch after the other finds the device full, and fits when it is tried again.
-
-    It resolves half an hour after: something else may happen meanwhile.
-    """
+def memory_is_short(site: Site) -> None:
+    """One batch after the other finds the device full, and fits when it is tried again."""
     with site.tells("HeadraceOutOfMemory", model="lonely") as fires:
         for _ in range(7):
             job = site.apis[0].run("lonely", {"do": "oom_once"})
             assert job["status"] == "succeeded"
         fires()
-        yield
 
 
 def the_engine_keeps_dying(site: Site, worker: Worker) -> None:
@@ -113,7 +112,7 @@ def the_backlog_is_long(site: Site) -> None:
     with site.tells("HeadraceBacklogTooLong", model="busy") as fires:
         site.post("busy", 800, {})
         fires()
-        (site.gates / "backlog").touch()
+        site.open("backlog")
 
 
 def _queued(site: Site, model: str) -> int:

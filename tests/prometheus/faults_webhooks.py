@@ -8,7 +8,7 @@ from headrace.chaos.receiver import Receiver
 from headrace.chaos.stack import until
 
 from .lookout import Lookout
-from .site import Site
+from .sites import Site
 
 MODEL = "hooks"
 #: What a slow receiver takes for an answer, in seconds: less than a try may take.

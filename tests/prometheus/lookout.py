@@ -23,8 +23,8 @@ from .live import Scrapes, prometheus
 from .scaled import FACTOR, scaled
 from .tools import Tools
 
-#: Seconds that an alert may take on a slow machine: to fire, and to resolve.
-FIRES_S, RESOLVES_S = 90.0, 120.0
+#: Seconds that an alert may take on a slow machine: to fire, and to resolve; and all of them.
+FIRES_S, RESOLVES_S, ALL_S = 100.0, 120.0, 330.0
 JOBS = ("api", "worker", "webhooks")
 #: Its default at our pace: what was not seen for so long is not there.
 _LOOKBACK_S = 300 / FACTOR
@@ -74,6 +74,7 @@ class Lookout:
     faults: list[Fault] = field(default_factory=list)
     _targets: dict[str, dict[int, str]] = field(default_factory=dict)
     _lock: threading.Lock = field(default_factory=threading.Lock)
+    _ends_at: float = field(default_factory=lambda: time.monotonic() + ALL_S)
     _read_at: float = 0.0
     _alerts: list[dict[str, Any]] = field(default_factory=list)
 
@@ -136,17 +137,26 @@ class Lookout:
         self.faults.append(fault)
 
         def fires() -> None:
-            until(lambda: self.firing(alert, where), FIRES_S, f"{alert} fires")
+            until(lambda: self.firing(alert, where), self._within(FIRES_S), f"{alert} fires")
             fault.fired = time.time()
 
         try:
             yield fires
             fault.mended = time.time()
             for each in (alert, *companions(alert)):
-                until(partial(self._quiet, each, where), RESOLVES_S, f"{each} resolves")
+                quiet = partial(self._quiet, each, where)
+                until(quiet, self._within(RESOLVES_S), f"{each} resolves")
             fault.resolved = time.time()
         except (AssertionError, OSError, httpx.HTTPError):
             fault.error = traceback.format_exc()
+
+    def mended(self, alert: str) -> bool:
+        """Whether the cause of an alert was there and is over; it may still fire."""
+        return any(each.alert == alert and (each.mended or each.error) for each in self.faults)
+
+    def _within(self, seconds: float) -> float:
+        # Where many fail, the last of them are not waited for as long.
+        return max(0.0, min(seconds, self._ends_at - time.monotonic()))
 
     def _quiet(self, alert: str, where: Labels) -> bool:
         return not self.firing(alert, where)

@@ -20,7 +20,7 @@ from .faults_queue import queue
 from .faults_webhooks import hooks
 from .files import alerts
 from .lookout import Labels, Lookout, looking
-from .site import Site
+from .sites import Site
 from .tools import Tools
 
 #: The setup brings every fault about, several at a time.
@@ -48,8 +48,10 @@ def seen(tools: Tools, tmp_path_factory: pytest.TempPathFactory) -> Iterator[See
         with Site(CALM, lookout) as calm, Receiver(folder / "told.jsonl") as receiver:
             # Nothing of Headrace runs yet.
             with lookout.tells("HeadraceTargetMissing") as fires:
-                fires()
-                api = calm.api()
+                try:
+                    fires()
+                finally:
+                    api = calm.api()
             with well(calm, receiver) as submits, calm.reads(api):
                 began = time.monotonic()
                 break_everything(lookout)
