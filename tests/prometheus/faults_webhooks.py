@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import threading
 
+import httpx
+
 from headrace.chaos.receiver import Receiver
 from headrace.chaos.stack import until
 
 from .lookout import Lookout
-from .sites import Site
+from .sites import Site, Stream
 
 MODEL = "hooks"
 #: What a slow receiver takes for an answer, in seconds: less than a try may take.
 _SLOW_S = 3.0
+_URLS = 10
 
 
 class Troubled(Receiver):
@@ -37,10 +40,20 @@ def hooks(lookout: Lookout) -> None:
     with site, Troubled(site.stack.folder / "told.jsonl") as receiver, site.reads(site.api()):
         site.worker(MODEL)
         site.sends("sender", "retries")
-        with site.jobs(MODEL, {}, 5, webhook=receiver.webhook()):
+        with told(site, receiver, 5):
             until(lambda: len(receiver.told) > 20, 60, "ends are told")
             it_fails(site, receiver)
             it_is_slow(site, receiver)
+
+
+def told(site: Site, receiver: Troubled, per_s: float) -> Stream:
+    """Submit jobs that are told of at several URLs: one that fails is soon left alone."""
+
+    def submit(number: int) -> httpx.Response:
+        hook = {**receiver.webhook(), "url": f"{receiver.url}/{number % _URLS}"}
+        return site.apis[0].post(MODEL, {}, webhook=hook)
+
+    return site.stream(submit, per_s)
 
 
 def it_fails(site: Site, receiver: Troubled) -> None:

@@ -107,10 +107,10 @@ class Lookout:
         new.write_text(json.dumps(found))
         new.replace(self.folder / f"{job}.json")
 
-    def firing(self, name: str, where: Labels) -> bool:
-        """Whether an alert fires there, as /api/v1/alerts says."""
+    def is_in(self, state: str, name: str, where: Labels) -> bool:
+        """Whether an alert is pending there, or fires, as /api/v1/alerts says."""
         return any(
-            each["state"] == "firing"
+            each["state"] == state
             and each["labels"]["alertname"] == name
             and where.items() <= each["labels"].items()
             for each in self._now()
@@ -132,18 +132,20 @@ class Lookout:
         kept for the test of this alert, since other faults are to come.
         """
         fault = Fault(alert, where, began=time.time())
-        if self.firing(alert, where):
+        if self.is_in("firing", alert, where):
             fault.error = "it fires before there is a cause"
         self.faults.append(fault)
 
         def fires() -> None:
-            until(lambda: self.firing(alert, where), self._within(FIRES_S), f"{alert} fires")
+            there = partial(self.is_in, "firing", alert, where)
+            until(there, self._within(FIRES_S), f"{alert} fires")
             fault.fired = time.time()
 
         try:
             yield fires
             fault.mended = time.time()
             for each in (alert, *companions(alert)):
+                # Nor pending: it would fire when the next fault is there, and not for it.
                 quiet = partial(self._quiet, each, where)
                 until(quiet, self._within(RESOLVES_S), f"{each} resolves")
             fault.resolved = time.time()
@@ -159,7 +161,7 @@ class Lookout:
         return max(0.0, min(seconds, self._ends_at - time.monotonic()))
 
     def _quiet(self, alert: str, where: Labels) -> bool:
-        return not self.firing(alert, where)
+        return not any(self.is_in(state, alert, where) for state in ("pending", "firing"))
 
     def history(self, state: str) -> list[tuple[str, Labels, list[float]]]:
         """Return each alert that was in a state: its name, its labels, and when (Unix times)."""
