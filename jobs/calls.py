@@ -142,6 +142,9 @@ async def _answer(connection: AbstractConnection) -> Any:
 
 
 def _hung_up(connection: AbstractConnection) -> bool:
-    """Whether the server has closed it while it was idle; the library would look by reading."""
-    reader = connection._reader
-    return reader is not None and reader.at_eof()
+    """Whether it was closed or reset while it was idle; the library would look by reading."""
+    reader, writer = connection._reader, connection._writer
+    if reader is None or writer is None:
+        return False
+    # A reset is no end of file, and what is written after one is no OSError on every loop.
+    return reader.at_eof() or reader.exception() is not None or writer.is_closing()

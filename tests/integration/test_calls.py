@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import pytest
 import redis
+import uvloop
 
 from headrace.chaos.points import Point
 from headrace.chaos.proxy import Proxy
@@ -92,6 +93,26 @@ async def test_nothing_is_sent_to_a_server_retired_in_its_handshake(
         assert direct.get("written") == (None if retired else b"1")
         assert len(admitted) == (1 if retired else 2)
         await calls.close()
+
+
+@pytest.mark.parametrize("new_loop", [asyncio.new_event_loop, uvloop.new_event_loop])
+def test_a_connection_that_was_reset_while_idle_costs_no_call(
+    redis_url: str, new_loop: Callable[[], asyncio.AbstractEventLoop]
+) -> None:
+    async def through(proxy: Proxy) -> None:
+        target = target_of(proxy.url, 5.0)
+        calls = Calls(target.connection, target.settings, limit=3, timeout_s=5.0)
+        assert await calls.send(("ECHO", "a")) == b"a"
+        [idle] = calls._idle
+        await asyncio.to_thread(proxy.cut_all)
+        async with asyncio.timeout(5):
+            with pytest.raises(ConnectionResetError):
+                await idle._writer.wait_closed()
+        assert await calls.send(("ECHO", "b")) == b"b"
+        await calls.close()
+
+    with Proxy(redis_url, "test") as proxy, asyncio.Runner(loop_factory=new_loop) as runner:
+        runner.run(through(proxy))
 
 
 async def test_an_error_of_the_server_costs_no_connection(calls: Calls) -> None:

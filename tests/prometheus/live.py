@@ -156,23 +156,31 @@ def running(tools: Tools, folder: Path) -> Iterator[Live]:
 
 
 def _prometheus(tools: Tools, stack: Stack, folder: Path, jobs: dict[str, list[int]]) -> Scrapes:
+    scraped = [
+        {
+            "job_name": name,
+            "static_configs": [{"targets": [f"127.0.0.1:{each}" for each in targets]}],
+        }
+        for name, targets in jobs.items()
+    ]
+    return prometheus(tools, stack, folder, RULES, scraped)
+
+
+def prometheus(
+    tools: Tools, stack: Stack, folder: Path, rules: Path, scraped: list[dict[str, Any]], *more: str
+) -> Scrapes:
+    """Start a Prometheus that scrapes and evaluates each second, and wait until it answers."""
     port = free_port()
     config = {
         "global": {"scrape_interval": "1s", "scrape_timeout": "1s", "evaluation_interval": "1s"},
-        "rule_files": [str(RULES)],
-        "scrape_configs": [
-            {
-                "job_name": name,
-                "static_configs": [{"targets": [f"127.0.0.1:{each}" for each in targets]}],
-            }
-            for name, targets in jobs.items()
-        ],
+        "rule_files": [str(rules)],
+        "scrape_configs": scraped,
     }
     # JSON is YAML, too.
     path = folder / "prometheus.yaml"
     path.write_text(json.dumps(config))
     command = [tools.prometheus, f"--config.file={path}", f"--web.listen-address=127.0.0.1:{port}"]
-    command += [f"--storage.tsdb.path={folder / 'tsdb'}", "--log.level=warn"]
+    command += [f"--storage.tsdb.path={folder / 'tsdb'}", "--log.level=warn", *more]
     process = stack.process("prometheus", command).start()
     scrapes = Scrapes(process, f"http://127.0.0.1:{port}")
 
