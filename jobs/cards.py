@@ -61,15 +61,17 @@ class CardStore:
         with translated():
             client = self._connections.client
             serving = await client.hget(keys.production(namespace), model)
-            named = version.encode() if production or serving is None else serving
-            stored = await client.hget(keys.cards(namespace), field) == card and serving == named
+            named = serving == version.encode() if production else serving is not None
+            stored = await client.hget(keys.cards(namespace), field) == card and named
             if stored and self._told.get(field) == card:
                 return
             self._told.pop(field, None)
             # Three slots on a Cluster, so no transaction: the revision last, readers then see all.
             if not stored:
                 await client.hset(keys.cards(namespace), field, card)
-                await client.hset(keys.production(namespace), model, named)
+                # Whoever has put another version into production meanwhile must not be undone.
+                put = client.hset if production else client.hsetnx
+                await put(keys.production(namespace), model, version)
             # Also for what is stored: whoever stored it may have been cut off before this.
             await client.incr(keys.cards_revision(namespace))
             self._told[field] = card

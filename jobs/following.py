@@ -54,7 +54,7 @@ async def follow(
                 args = [*options.policy, *served.args(_PAGE)]
                 page = int(await connections.run(scripts.FOLLOW, shard, args))
                 moved += page
-                more = page == _PAGE and time.monotonic() < until
+                more = page > 0 and time.monotonic() < until
         except QueueUnavailable as error:
             # The servers of other shards may be well.
             failures.append(error)

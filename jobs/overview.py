@@ -29,6 +29,8 @@ class WorkerInfo:
     beat_at: int
     #: jobs in its hands now, claimed or running
     holds: int = 0
+    #: there for clients who pin its version
+    pinned_only: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +76,8 @@ class ModelOverview:
     def lost(self) -> int:
         """How many wait that no worker of now, nor the next one, may run."""
         gone = self.versions.keys() - self.served - {self.production}
-        return sum(self.versions[version].pinned for version in gone)
+        held = sum(worker.holds for worker in self.workers if worker.version in gone)
+        return max(0, sum(self.versions[version].pinned for version in gone) - held)
 
     @property
     def backlog_seconds(self) -> float:
@@ -83,38 +86,20 @@ class ModelOverview:
         return max(0, self.queued - self.lost) * each / max(1, self.ready)
 
     def for_production(self) -> ModelOverview:
-        """Return it without what is pinned to other versions, and without workers for those.
+        """Return it without what is pinned to other versions, and without workers kept for that.
 
-        What named no version counts, whichever it waits for: it may follow.
+        What named no version counts, whichever it waits for: it is run there, or follows.
         """
-        apart = {
-            version
-            for version, load in self.versions.items()
-            if load.pinned and version != self.production
-        }
-        work = sum((self.queued, self.running)) - sum(self.versions[v].pinned for v in apart)
-        return self._of(work, [each for each in self.workers if each.version not in apart])
+        pins = sum(
+            load.pinned for version, load in self.versions.items() if version != self.production
+        )
+        workers = [worker for worker in self.workers if not worker.pinned_only]
+        return self._of(self.queued + self.running - pins, workers)
 
     def for_version(self, version: str) -> ModelOverview:
-        """Return what the workers of one version have to do, and those workers.
-
-        That in production has all that no other keeps for itself: a version that is served keeps
-        what waits for it, one that is not only what is pinned to it.
-        """
-        if version == self.production:
-            others = sum(self._kept(other) for other in self.versions if other != version)
-            work = self.queued + self.running - others
-        else:
-            work = self._kept(version)
-        return self._of(work, [each for each in self.workers if each.version == version])
-
-    def _kept(self, version: str) -> int:
-        load = self.versions.get(version, VersionLoad())
-        if version not in self.served:
-            return load.pinned
-        held = sum(worker.holds for worker in self.workers if worker.version == version)
-        # Also what is pinned and waits for another attempt.
-        return max(load.waiting + held, load.pinned)
+        """Return what is pinned to one version, and the workers of that version."""
+        pins = self.versions.get(version, VersionLoad()).pinned
+        return self._of(pins, [each for each in self.workers if each.version == version])
 
     def _of(self, work: int, workers: list[WorkerInfo]) -> ModelOverview:
         held = sum(worker.holds for worker in workers)
@@ -179,4 +164,5 @@ def _worker(record: dict[str, str]) -> WorkerInfo:
         device=record.get("device", ""),
         beat_at=int(record["beat_at"]),
         holds=int(record.get("holds", 0)),
+        pinned_only=record.get("pinned_only") == "1",
     )

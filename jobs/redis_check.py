@@ -23,6 +23,7 @@ _PLAIN = (
         "hget",
         "hgetall",
         "hset",
+        "hsetnx",
         "incr",
         "incrby",
         "info",

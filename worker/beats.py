@@ -69,6 +69,8 @@ class Beats:
                 log.warning("redis_not_verified", why=warning)
             self._verify = None
         info = {"host": platform.node(), "pid": str(os.getpid()), "state": "loading"}
+        if station.rules.pinned_only:
+            info["pinned_only"] = "1"
         adopted = await station.queue.register(info)
         for each in adopted:
             station.count_adopted(each)

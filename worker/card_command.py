@@ -6,6 +6,7 @@ worker.
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import replace
 from functools import partial
 
 import orjson
@@ -121,7 +122,7 @@ async def _publish(
 async def _served(
     settings: WorkerSettings, connections: RedisConnections, model: str, version: str | None
 ) -> bool:
-    """Whether a worker of that version lives, and stays."""
+    """Whether a worker of that version lives, stays, and is there for everybody."""
     shards = {
         shard
         for entry in await CardStore(connections).entries()
@@ -131,7 +132,7 @@ async def _served(
     load = await overview(
         connections, queue_options(settings), model=model, versions=[], shards=sorted(shards)
     )
-    return version in load.served
+    return version in replace(load, workers=[w for w in load.workers if not w.pinned_only]).served
 
 
 def _said(card: dict[str, object] | None) -> dict[str, object] | None:

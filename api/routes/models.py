@@ -46,8 +46,8 @@ async def get_model(model: str, front: FrontDep, caller: ReaderDep) -> Response:
 async def get_scale(model: str, front: FrontDep, caller: ReaderDep) -> Response:
     """Return what an autoscaler needs to choose the number of workers.
 
-    Of `name@version` that of the workers of this version. Else of all workers of the model, without
-    what is pinned to another version than the one in production: that needs workers of its own.
+    Of `name@version` what is pinned to this version. Else all of the model, without what is pinned
+    to another version than the one in production: that needs workers of its own.
     """
     entry = await front.cards.find(model)
     load = await front.loads.now(entry.model)

@@ -17,11 +17,13 @@ for i = 13, #ARGV do
 end
 if #froms == 0 then return 0 end
 
--- One that drains, or cannot load its model, claims nothing any more.
+-- One that drains, or cannot load its model, claims nothing any more; one that is there for who
+-- pinned its version keeps nobody else waiting for it.
 local served, first = {}, nil
 for _, other in ipairs(redis.call('ZRANGE', P .. 'beats', 0, -1)) do
-  local says = redis.call('HMGET', P .. 'worker:' .. other, 'model', 'version', 'state')
-  if says[1] == model and says[3] ~= 'draining' and says[3] ~= 'failed' then
+  local says = redis.call('HMGET', P .. 'worker:' .. other, 'model', 'version', 'state',
+    'pinned_only')
+  if says[1] == model and says[3] ~= 'draining' and says[3] ~= 'failed' and says[4] ~= '1' then
     served[says[2]] = true
     local may = version == production or says[3] == 'ready'
     if says[2] == version and may and (not first or other < first) then first = other end
@@ -58,12 +60,23 @@ local function move_lane(from, name, most)
   drop_if_empty(from, name)
 end
 
--- A part of each lane, or of some lanes by chance: those of one tenant must not hold up the others.
+-- A part of each lane, or of some lanes by chance: those of one tenant must not hold up the others,
+-- nor those in which only pinned jobs wait.
+local MOST_LANES = 1000
 local function move_lanes(from)
-  local names = redis.call('ZRANDMEMBER', P .. 'turn:' .. from, left)
-  local share = math.max(1, math.floor(left / math.max(1, #names)))
-  for _, name in ipairs(names) do
-    if left > 0 then move_lane(from, name, math.min(left, share)) end
+  local names = {}
+  for _, name in ipairs(redis.call('ZRANDMEMBER', P .. 'turn:' .. from, MOST_LANES)) do
+    if redis.call('EXISTS', P .. 'lane:' .. from .. ':' .. name) == 1 then
+      names[#names + 1] = name
+    end
+  end
+  local before = -1
+  while left > 0 and moves > before do
+    before = moves
+    local share = math.max(1, math.floor(left / math.max(1, #names)))
+    for _, name in ipairs(names) do
+      if left > 0 then move_lane(from, name, math.min(left, share)) end
+    end
   end
 end
 

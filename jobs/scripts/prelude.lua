@@ -282,6 +282,8 @@ local function erase(id, r)
   redis.call('DEL', P .. 'job:' .. id, P .. 'input:' .. id, P .. 'output:' .. id,
     P .. 'extra:' .. id, P .. 'progress:' .. id, P .. 'tries:' .. id)
   redis.call('ZREM', P .. 'due', id)
+  -- Also where a process that knows of no such set has ended it.
+  if r.pinned then redis.call('ZREM', P .. 'pinned:' .. versioned(r), id) end
   if DEAD[r.status] then redis.call('ZREM', P .. 'dead', id) end
   redis.call('ZREM', P .. 'index:' .. r.tenant .. ':' .. r.model, id)
   if r.idem then redis.call('DEL', P .. 'idem:' .. r.idem) end

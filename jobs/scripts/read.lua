@@ -33,7 +33,10 @@ local function ahead(r)
   local first = redis.call('XRANGE', line_of(r), '-', '+', 'COUNT', 1)[1]
   if not first then return -1 end
   local place = string.match(r.entry, '-(%d+)$') - string.match(first[1], '-(%d+)$')
-  return place + claimed_of(r.model)
+  -- Of the other line of its lane, at most all are before it.
+  local other = P .. (r.pinned and 'lane:' or 'pins:') .. versioned(r) .. ':' .. r.priority ..
+    ':' .. r.tenant
+  return place + redis.call('XLEN', other) + claimed_of(r.model)
 end
 
 for i = 9, #ARGV do

@@ -7,55 +7,15 @@ import asyncio
 import orjson
 import pytest
 
-from api.load import wanted_workers
 from jobs import scripts
 from jobs.audit import audit
 from jobs.cards import CardStore
-from jobs.job import Job
-from jobs.overview import ModelOverview, overview
 from jobs.states import Priority, Status
-from jobs.worker_queue import HandBack, WorkerQueue
+from jobs.worker_queue import HandBack
 from tests.integration.queue_rig import SHARDS, Rig, done
-
-
-async def publish(rig: Rig, *versions: str) -> None:
-    """Publish a card of each version; the last one is in production."""
-    for version in versions:
-        card = orjson.dumps({"name": "echo", "version": version, "shards": SHARDS})
-        await CardStore(rig.connections).publish(card, model="echo", version=version)
-
-
-async def worker_of(rig: Rig, version: str, name: str = "", state: str = "ready") -> WorkerQueue:
-    worker = WorkerQueue(
-        rig.connections,
-        rig.options,
-        model="echo",
-        version=version,
-        shards=SHARDS,
-        worker=name or f"of-{version}",
-    )
-    await worker.register({"state": state})
-    return worker
-
-
-async def load(rig: Rig, *versions: str, production: str = "2") -> ModelOverview:
-    return await overview(
-        rig.connections,
-        rig.options,
-        model="echo",
-        versions=versions,
-        shards=SHARDS,
-        production=production,
-    )
-
-
-def figures(load: ModelOverview) -> tuple[int, int, int, int]:
-    """What waits, what runs, how many workers there are, how many are wanted."""
-    return load.queued, load.running, len(load.workers), wanted_workers(load)
-
-
-async def versions_of(rig: Rig, jobs: list[Job]) -> list[str]:
-    return [(await rig.queue.get(job.id, job.tenant)).version for job in jobs]
+from tests.integration.version_rig import kept, publish, versions_of, worker_of
+from worker.card_command import _served
+from worker.settings import WorkerSettings
 
 
 async def test_waiting_jobs_follow_in_order_before_what_comes_later(rig: Rig) -> None:
@@ -201,67 +161,48 @@ async def test_one_that_followed_is_canceled_and_expires_as_any(rig: Rig) -> Non
     assert await audit(rig.connections, rig.options) == []
 
 
-async def test_each_version_is_asked_for_what_only_it_may_run(rig: Rig) -> None:
+async def test_one_that_is_kept_for_who_pins_keeps_nobody_else_waiting(rig: Rig) -> None:
     await publish(rig, "1", "2")
-    for _ in range(2):
-        await rig.submit()
-    for _ in range(3):
-        await rig.submit(pinned=True)
-    for _ in range(4):
-        await rig.submit(version="2")
-    seen = await load(rig, "1", "2")
-    # Nobody serves the first: what is pinned to it needs a worker of its own, the rest follows.
-    assert figures(seen.for_production()) == (6, 0, 0, 1)
-    assert figures(seen.for_version("2")) == (6, 0, 0, 1)
-    assert figures(seen.for_version("1")) == (3, 0, 0, 1)
-    assert (seen.queued, seen.lost, seen.backlog_seconds) == (9, 3, 6.0)
-    old = await worker_of(rig, "1")
-    claimed = await old.claim(1, start=True)
-    seen = await load(rig, "1", "2")
-    assert figures(seen.for_version("1")) == (4, 1, 1, 1)
-    assert figures(seen.for_version("2")) == (4, 0, 0, 1)
-    assert (seen.lost, seen.queued + seen.running) == (0, 9)
-    # In production, the old one has all that it may run.
-    seen = await load(rig, "1", "2", production="1")
-    assert figures(seen.for_production()) == (8, 1, 1, 1)
-    await old.settle([done(claimed[0])])
+    free, pinned = await rig.submit(), await rig.submit(pinned=True)
+    await kept(rig)
+    heir = await worker_of(rig, "2")
+    assert await heir.follow() == 1
+    assert await versions_of(rig, [free, pinned]) == ["2", "1"]
 
 
-async def test_nothing_is_wanted_for_jobs_that_only_a_lost_version_may_run(rig: Rig) -> None:
-    await publish(rig, "1", "2")
-    for _ in range(3):
-        await rig.submit(pinned=True)
-    old = await worker_of(rig, "1")
-    held, tried, _ = await old.claim(3, start=True)
-    await old.hand_back([HandBack(held.id, held.token)])
-    await old.settle([done(tried, "retry", b"{}", backoff_s=60)])
-    await old.leave()
-    # One was given back, one waits for another attempt, one for its first.
-    seen = await load(rig, "1", "2")
-    assert figures(seen.for_production()) == figures(seen.for_version("2")) == (0, 0, 0, 0)
-    assert figures(seen.for_version("1")) == (3, 0, 0, 1)
-    assert seen.backlog_seconds == 0
-
-
-async def test_workers_of_another_version_do_not_count_for_the_one_in_production(rig: Rig) -> None:
-    await publish(rig, "1", "2")
-    for _ in range(3):
-        await rig.submit(pinned=True)
-    for name in "ab":
-        await (await worker_of(rig, "1", name)).claim(1, start=True)
-    seen = await load(rig, "1", "2")
-    assert figures(seen.for_production()) == (0, 0, 0, 0)
-    assert figures(seen.for_version("1")) == (1, 2, 2, 2)
-
-
-async def test_what_waits_for_another_attempt_keeps_its_worker_wanted(rig: Rig) -> None:
-    await publish(rig, "1", "2")
+async def test_one_that_is_kept_for_who_pins_leaves_moving_to_the_others(rig: Rig) -> None:
+    await publish(rig, "2", "1")
     await rig.submit(version="2")
-    worker = await worker_of(rig, "2")
-    [job] = await worker.claim(1, start=True)
-    await worker.settle([done(job, "retry", b"{}", backoff_s=60)])
-    seen = await load(rig, "1", "2")
-    assert figures(seen.for_version("2")) == figures(seen.for_production()) == (1, 0, 1, 1)
+    await kept(rig)
+    back = await worker_of(rig, "1")
+    assert await back.follow() == 1
+
+
+async def test_a_model_that_only_a_kept_version_serves_goes_to_the_new_one(rig: Rig) -> None:
+    settings = WorkerSettings(redis_url=rig.connections.url)
+    await publish(rig, "1")
+    await kept(rig)
+    assert not await _served(settings, rig.connections, "echo", "1")
+    await worker_of(rig, "1")
+    assert await _served(settings, rig.connections, "echo", "1")
+
+
+async def test_lanes_of_pinned_jobs_do_not_slow_down_who_follows(rig: Rig) -> None:
+    await publish(rig, "1", "2")
+    for at in range(40):
+        await rig.submit(tenant=f"p{at}", pinned=True)
+    await asyncio.gather(*(rig.submit(tenant=f"t{at % 3}") for at in range(1000)))
+    heir = await worker_of(rig, "2")
+    args = [*rig.options.policy, heir.life, "echo", "2", "2", 250, "1"]
+    moved = [await rig.connections.run(scripts.FOLLOW, SHARDS[0], args) for _ in range(4)]
+    assert moved == [250] * 4
+
+
+async def test_the_other_line_of_a_lane_is_ahead_too(rig: Rig) -> None:
+    for _ in range(5):
+        await rig.submit()
+    assert (await rig.get(await rig.submit(pinned=True))).ahead == 5
+    assert (await rig.get(await rig.submit())).ahead == 6
 
 
 async def test_a_version_kept_for_who_pins_it_never_takes_production(rig: Rig) -> None:
@@ -270,6 +211,7 @@ async def test_a_version_kept_for_who_pins_it_never_takes_production(rig: Rig) -
     card = orjson.dumps({"name": "echo", "version": "1", "shards": SHARDS, "description": "x"})
     await store.publish(card, model="echo", version="1", production=False)
     assert await store.production() == {"echo": "2"}
+    assert card in [each.raw for each in await store.entries()]
     alone = orjson.dumps({"name": "alone", "version": "1", "shards": SHARDS})
     await store.publish(alone, model="alone", version="1", production=False)
     assert await store.production() == {"alone": "1", "echo": "2"}
