@@ -36,9 +36,11 @@ local function move(id, entry)
   left, moves = left - 1, moves + 1
 end
 
--- Some by chance, not the first: those may be pinned, all of them.
+-- Where there are more, some by chance, not the first: those may be pinned, all of them.
+local MOST = 1000
 local function move_returned(from)
-  for _, id in ipairs(redis.call('ZRANDMEMBER', P .. 'returned:' .. from, left)) do
+  for _, id in ipairs(redis.call('ZRANDMEMBER', P .. 'returned:' .. from, MOST)) do
+    if left <= 0 then return end
     if redis.call('HEXISTS', P .. 'job:' .. id, 'pinned') == 0 then
       local score = redis.call('ZSCORE', P .. 'returned:' .. from, id)
       redis.call('ZREM', P .. 'returned:' .. from, id)
@@ -62,10 +64,9 @@ end
 
 -- A part of each lane, or of some lanes by chance: those of one tenant must not hold up the others,
 -- nor those in which only pinned jobs wait.
-local MOST_LANES = 1000
 local function move_lanes(from)
   local names = {}
-  for _, name in ipairs(redis.call('ZRANDMEMBER', P .. 'turn:' .. from, MOST_LANES)) do
+  for _, name in ipairs(redis.call('ZRANDMEMBER', P .. 'turn:' .. from, MOST)) do
     if redis.call('EXISTS', P .. 'lane:' .. from .. ':' .. name) == 1 then
       names[#names + 1] = name
     end
@@ -83,7 +84,7 @@ end
 for _, from in ipairs(froms) do
   if left > 0 and not served[from] then
     move_returned(model .. '@' .. from)
-    if left > 0 then move_lanes(model .. '@' .. from) end
+    move_lanes(model .. '@' .. from)
   end
 end
 if moves > 0 then ring(model, 'jobs', '') end
