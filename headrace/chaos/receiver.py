@@ -14,7 +14,9 @@ from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any
+
+from headrace.chaos.listening import Listening
 
 #: Signs what a campaign's jobs are told of; known to its client and its receiver alone.
 SECRET = "a campaign signs with this"
@@ -23,7 +25,7 @@ _LARGEST = 1 << 20
 Verify = Callable[[dict[str, str], bytes], bool]
 
 
-class Receiver:
+class Receiver(Listening):
     """One URL on loopback. A share `fails` of the calls is answered 503, or taken and cut off.
 
     `verified` says whether headers and raw body are what they must be; until `opens_at` (Unix
@@ -54,21 +56,16 @@ class Receiver:
         #: what must not be: a wrong signature, one id for two events
         self.wrong: list[str] = []
         self.calls = 0
-        self._server = _Server(self)
-        self._thread = threading.Thread(target=self._server.serve_forever, daemon=True)
+        super().__init__(_Server(self))
 
     @property
     def url(self) -> str:
         """Where it listens."""
-        return f"http://127.0.0.1:{self._server.server_address[1]}/hook"
+        return f"{self.origin}/hook"
 
     def webhook(self) -> dict[str, Any]:
         """What a submit says to have its end told here."""
         return {"url": self.url, "secret": SECRET}
-
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
 
     def __exit__(
         self,
@@ -76,9 +73,7 @@ class Receiver:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self._server.shutdown()
-        self._thread.join()
-        self._server.server_close()
+        super().__exit__(kind, error, trace)
         os.close(self._file)
 
     def take(self, headers: dict[str, str], body: bytes) -> str:

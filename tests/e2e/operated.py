@@ -6,12 +6,11 @@ import json
 import os
 import subprocess
 import sys
-import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
+from headrace.chaos.listening import Listening
 from headrace.chaos.process import free_port, until
 from headrace.chaos.stack import CODE, Api, Stack
 
@@ -67,33 +66,18 @@ class Shell:
         return api
 
 
-class Gone:
+class Gone(Listening):
     """A receiver of webhooks that answers 410, until it is told to be back."""
 
     def __init__(self) -> None:
         self.status = 410
         #: jobs whose end it has taken
         self.told: set[str] = set()
-        self._server = _Server(self)
-        self._thread = threading.Thread(target=self._server.serve_forever, daemon=True)
+        super().__init__(_Server(self))
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self._server.server_address[1]}/hook"
-
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._server.shutdown()
-        self._thread.join()
-        self._server.server_close()
+        return f"{self.origin}/hook"
 
 
 class _Server(ThreadingHTTPServer):

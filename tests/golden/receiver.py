@@ -7,7 +7,9 @@ import threading
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import TracebackType
-from typing import Any, Self
+from typing import Any
+
+from headrace.chaos.listening import Listening
 
 #: Not 127.0.0.1, where some other program may have the port.
 ADDRESS = ("127.83.71.9", 21947)
@@ -27,7 +29,7 @@ class Told:
         return dict(json.loads(self.body))
 
 
-class Receiver:
+class Receiver(Listening):
     """Takes everything, but while it is `busy`: then `/later` is 503 and `/never` hangs."""
 
     def __init__(self, *, busy: bool = False) -> None:
@@ -35,12 +37,7 @@ class Receiver:
         self.told: list[Told] = []
         self.hanging = 0
         self.over = threading.Event()
-        self._server = _Server(self)
-        self._thread = threading.Thread(target=self._server.serve_forever, daemon=True)
-
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
+        super().__init__(_Server(self))
 
     def __exit__(
         self,
@@ -49,9 +46,7 @@ class Receiver:
         trace: TracebackType | None,
     ) -> None:
         self.over.set()
-        self._server.shutdown()
-        self._thread.join()
-        self._server.server_close()
+        super().__exit__(kind, error, trace)
 
 
 class _Server(ThreadingHTTPServer):

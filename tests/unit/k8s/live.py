@@ -3,44 +3,28 @@
 from __future__ import annotations
 
 import json
-import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 import helm_python as helm
 import yaml
 
+from headrace.chaos.listening import Listening
 from tests.unit.k8s.rendered import NAMESPACE, RELEASE, Document, chart
 
 _KINDS = {"v1": {"Secret": "secrets"}, "apps/v1": {"Deployment": "deployments"}}
 
 
-class Live:
+class Live(Listening):
     """Objects that are there, and the chart rendered as an upgrade that can look them up."""
 
     def __init__(self, *objects: Document) -> None:
         self.objects = {self._path(each): each for each in objects}
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(self))
-        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,))
-
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._server.shutdown()
-        self._thread.join()
-        self._server.server_close()
+        super().__init__(ThreadingHTTPServer(("127.0.0.1", 0), _handler(self)))
 
     def upgraded(self, values: Document) -> list[Document]:
         """All objects of the next revision."""
-        server = {"server": f"http://127.0.0.1:{self._server.server_port}"}
+        server = {"server": self.origin}
         known = {
             "apiVersion": "v1",
             "kind": "Config",
