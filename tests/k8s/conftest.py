@@ -38,7 +38,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
                 item.add_marker(pytest.mark.skip(reason="Linux alone has all of 127.0.0.0/8"))
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def receiver(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Receiver]:
     """A receiver that fails now and then, so that retries have work."""
     book = tmp_path_factory.mktemp("receiver") / "book"
@@ -46,7 +46,7 @@ def receiver(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Receiver]:
         yield receiver
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def values(receiver: Receiver) -> Document:
     """Two workers of a model, and a model that is scaled from zero."""
     port = httpx.URL(receiver.url).port
@@ -70,7 +70,7 @@ def side_log(cluster: Cluster) -> SideLog:
     return SideLog(cluster.volumes["/models"] / Path(SIDE_LOG).name)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def cluster(values: Document, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     """The chart, installed."""
     images = tmp_path_factory.mktemp("images")

@@ -27,7 +27,9 @@ BUGS = {
         "submit", "if pinned ~= '' then redis.call('ZADD'", "if false then redis.call('ZADD'"
     ),
     "an end leaves a pinned job behind": Bug(
-        "", "  if r.pinned then redis.call('ZREM', P .. 'pinned:' .. versioned(r), id) end\n"
+        "",
+        "moved(r, r.status, status)\n  if r.pinned then",
+        "moved(r, r.status, status)\n  if false then",
     ),
     "an empty line is kept": Bug("", "if pinned == 0 then redis.call('DEL', pins) end"),
     "a pinned job follows": Bug(
