@@ -8,12 +8,12 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import pairwise
 
-from jobs.audit_lines import LINE_RULES
+from jobs.audit_lines import LINE_RULES, has_ended
 from jobs.audit_webhooks import WEBHOOK_RULES, Row
 from jobs.connection import RedisConnections
 from jobs.policy import QueueOptions
 from jobs.snapshot import Snapshot, prefix, read_snapshot, shard_keys
-from jobs.states import FINAL, Status
+from jobs.states import Status
 
 #: What the status of a job counts as.
 _GROUPS = {Status.QUEUED: "queued", Status.RUNNING: "running", Status.CANCELING: "running"}
@@ -96,10 +96,6 @@ def findings(snapshot: Snapshot) -> list[Finding]:
     return [Finding(*row) for rule in _RULES for row in rule(snapshot)]
 
 
-def _final(job: dict[str, str]) -> bool:
-    return job.get("status") in FINAL
-
-
 def _known(snapshot: Snapshot) -> Iterator[Row]:
     for name in snapshot.unknown:
         yield "unknown", name, "no such key is Headrace's"
@@ -115,9 +111,9 @@ def _belongings(snapshot: Snapshot) -> Iterator[Row]:
             key = f"{kind}:{identifier}"
             if job is None:
                 yield "orphan", key, "its job is gone"
-            elif _final(job) and ttl < 0:
+            elif has_ended(job) and ttl < 0:
                 yield "stale", key, "the job has ended, and this would be kept for ever"
-            elif not _final(job) and ttl >= 0:
+            elif not has_ended(job) and ttl >= 0:
                 yield "stale", key, "the job has not ended, and this would end before it"
     for identifier, job in snapshot.jobs.items():
         has = {kind for kind, ids in snapshot.belongings.items() if identifier in ids}
@@ -125,7 +121,7 @@ def _belongings(snapshot: Snapshot) -> Iterator[Row]:
             yield "missing", f"input:{identifier}", f"the job is {job.get('status')}"
         if job.get("status") == Status.SUCCEEDED and "input" in has:
             yield "orphan", f"input:{identifier}", "the job has succeeded"
-        if _final(job) != ("output" in has):
+        if has_ended(job) != ("output" in has):
             yield "missing", f"output:{identifier}", f"the job is {job.get('status')}"
 
 
@@ -136,7 +132,7 @@ def _hands(snapshot: Snapshot) -> Iterator[Row]:
             yield "orphan", f"held:{life}", f"{len(held)} jobs of a worker that nobody will bury"
         for identifier, token in held.items():
             job = snapshot.jobs.get(identifier, {})
-            if job.get("worker") != life or job.get("token") != token or _final(job):
+            if job.get("worker") != life or job.get("token") != token or has_ended(job):
                 yield "orphan", f"held:{life}", f"{identifier} is not this worker's"
     for life, _ in snapshot.named("worker", snapshot.hashes):
         if life not in beats:
@@ -154,7 +150,7 @@ def _times(snapshot: Snapshot) -> Iterator[Row]:
             yield "orphan", "due", f"{identifier} is gone"
     for identifier, job in snapshot.jobs.items():
         status = job.get("status")
-        if (_final(job) or status == Status.QUEUED) and identifier not in due:
+        if (has_ended(job) or status == Status.QUEUED) and identifier not in due:
             yield "missing", "due", f"{identifier} is {status} and would be kept for ever"
         index = f"index:{job.get('tenant')}:{job.get('model')}"
         if identifier not in snapshot.zset(index):
@@ -200,7 +196,7 @@ def _batches(snapshot: Snapshot) -> Iterator[Row]:
         jobs = [snapshot.jobs[each] for each in members if each in snapshot.jobs]
         if len(jobs) < len(members) or not members:
             yield "orphan", f"batch:{identifier}", "it names jobs that are gone"
-        open_ = sum(not _final(job) for job in jobs)
+        open_ = sum(not has_ended(job) for job in jobs)
         if int(batch.get("open", 0)) != open_:
             yield "counter", f"batch:{identifier}", f"open counts {batch.get('open')}, not {open_}"
         there = Counter(job["status"] for job in jobs)

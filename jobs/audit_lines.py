@@ -13,7 +13,7 @@ def _places(snapshot: Snapshot) -> Iterator[Row]:
     for identifier, job in snapshot.jobs.items():
         found = _places_of(snapshot, identifier, job)
         status = job.get("status")
-        if _final(job):
+        if has_ended(job):
             right = not found
         elif status == Status.QUEUED:
             right = len(found) == 1
@@ -49,7 +49,8 @@ def _line(snapshot: Snapshot, job: dict[str, str]) -> dict[str, str]:
     return lines.get(_lane(job), {})
 
 
-def _final(job: dict[str, str]) -> bool:
+def has_ended(job: dict[str, str]) -> bool:
+    """Whether a record is that of a job which has ended."""
     return job.get("status") in FINAL
 
 
@@ -75,7 +76,7 @@ def _pinned(snapshot: Snapshot) -> Iterator[Row]:
     open_ = {
         (_target(job), identifier)
         for identifier, job in snapshot.jobs.items()
-        if job.get("pinned") and not _final(job)
+        if job.get("pinned") and not has_ended(job)
     }
     for target, identifier in there - open_:
         yield "orphan", f"pinned:{target}", f"{identifier} is not an open job pinned to it"

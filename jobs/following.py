@@ -13,7 +13,7 @@ from jobs.policy import QueueOptions
 
 #: Jobs moved by one call: a page takes Redis some milliseconds.
 _PAGE = 250
-#: Seconds for which one pass goes on while pages come back full.
+#: Seconds for which one pass goes on while there is something to move.
 _LONGEST_S = 0.3
 
 

@@ -9,7 +9,7 @@ from typing import Self
 
 
 class Listening:
-    """Serves while entered; whatever came before is answered when it leaves."""
+    """Serves while entered."""
 
     def __init__(self, server: HTTPServer) -> None:
         self._server = server

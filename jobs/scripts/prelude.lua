@@ -107,8 +107,8 @@ local function versioned(r) return r.model .. '@' .. r.version end
 
 -- A lane is two lines that share one turn: in `pins` wait those whose submit named the version, the
 -- others may follow to another one.
-local function line_of(r)
-  local kind = r.pinned and 'pins:' or 'lane:'
+local function line_of(r, pinned)
+  local kind = pinned and 'pins:' or 'lane:'
   return P .. kind .. versioned(r) .. ':' .. r.priority .. ':' .. r.tenant
 end
 
@@ -156,7 +156,7 @@ local function leave_line(id, r)
   if r.entry == 'returned' then
     redis.call('ZREM', P .. 'returned:' .. versioned(r), id)
   elseif r.entry then
-    redis.call('XDEL', line_of(r), r.entry)
+    redis.call('XDEL', line_of(r, r.pinned), r.entry)
     drop_if_empty(versioned(r), r.priority .. ':' .. r.tenant)
   end
   if r.worker then drop_held(r.worker, id) end

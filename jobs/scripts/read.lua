@@ -30,13 +30,11 @@ local function ahead(r)
   if r.status ~= 'queued' then return -1 end
   if r.worker or r.entry == 'returned' then return 0 end
   if not r.entry then return -1 end
-  local first = redis.call('XRANGE', line_of(r), '-', '+', 'COUNT', 1)[1]
+  local first = redis.call('XRANGE', line_of(r, r.pinned), '-', '+', 'COUNT', 1)[1]
   if not first then return -1 end
   local place = string.match(r.entry, '-(%d+)$') - string.match(first[1], '-(%d+)$')
   -- Of the other line of its lane, at most all are before it.
-  local other = P .. (r.pinned and 'lane:' or 'pins:') .. versioned(r) .. ':' .. r.priority ..
-    ':' .. r.tenant
-  return place + redis.call('XLEN', other) + claimed_of(r.model)
+  return place + redis.call('XLEN', line_of(r, not r.pinned)) + claimed_of(r.model)
 end
 
 for i = 9, #ARGV do

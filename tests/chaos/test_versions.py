@@ -165,6 +165,34 @@ def test_an_input_that_the_new_version_refuses_fails_with_what_is_wrong(stack: S
     assert "pad" in str(job["error"]["errors"])
 
 
+@pytest.mark.timeout(120)
+def test_a_version_kept_for_who_pins_it_runs_that_alone(stack: Stack) -> None:
+    api = stack.api()
+    first, second = version(stack, "1"), version(stack, "2")
+    old = worker_of(stack, "of-1", first)
+    await_ready(api, 1, f"{MODEL}@1")
+    assert old.stop() == 0
+    body = {"inputs": [{"n": 1}, {"n": 2}]}
+    answer = api.call("POST", f"/v1/models/{MODEL}@1/jobs/batch", json=body)
+    pinned = [job["id"] for job in answer.json()["jobs"]]
+    worker_of(stack, "of-2", second)
+    assert api.run(MODEL, {"n": 3})["version"] == "2"
+    assert {job["status"] for job in shown(api, pinned)} == {"queued"}
+    assert [scale(api, target) for target in (MODEL, f"{MODEL}@1")] == [(0, 0), (2, 1)]
+    worker_of(stack, "kept", first, pinned_only="true")
+    ended = [api.finished(job) for job in pinned]
+    assert {(job["status"], job["version"]) for job in ended} == {("succeeded", "1")}
+    # Although the one that is kept has loaded last.
+    assert api.run(MODEL, {"n": 4})["version"] == "2"
+    assert [scale(api, target) for target in (MODEL, f"{MODEL}@1")] == [(0, 0), (0, 0)]
+
+
+def scale(api: Api, target: str) -> tuple[int, int]:
+    """How many jobs wait for its workers, and how many of those are wanted."""
+    figures = api.call("GET", f"/v1/models/{target}/scale").json()
+    return figures["queued"], figures["wanted"]
+
+
 def judge(
     stack: Stack, apis: list[Api], client: Client, load: Load, workers: list[Process], drawn: int
 ) -> None:
