@@ -77,7 +77,9 @@ def deliveries(api: Api, job: str) -> list[dict[str, Any]]:
 
 
 def ended(api: Api, jobs: list[str]) -> bool:
-    return all(each["status"] != "pending" for job in jobs for each in deliveries(api, job))
+    # A job has none until a sender has taken its event up.
+    found = (deliveries(api, job) for job in jobs)
+    return all(each and all(one["status"] != "pending" for one in each) for each in found)
 
 
 def wrong_with(api: Api, kind: str, jobs: list[str]) -> list[str]:
