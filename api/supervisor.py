@@ -76,13 +76,15 @@ class _Slot:
 
     def keep(self) -> None:
         """Start the process again if it has died, at once or after its pause."""
-        now = time.monotonic()
-        if self._start_at is not None:
-            if now >= self._start_at:
-                self.start()
-            return
+        if self._start_at is None:
+            self._note_death()
+        elif time.monotonic() >= self._start_at:
+            self.start()
+
+    def _note_death(self) -> None:
         if self._process is None or self._process.poll() is None:
             return
+        now = time.monotonic()
         settled = now - self._began >= SETTLED_S
         self._pause_s = _PAUSE_S[0] if settled else min(self._pause_s * 2, _PAUSE_S[1])
         self._start_at = now + self._pause_s
@@ -94,8 +96,13 @@ class _Slot:
         )
 
     def terminate(self) -> None:
-        if self._process is not None and self._process.poll() is None:
-            self._process.terminate()
+        """Ask the process to end; one that died before that is no part of this end."""
+        if self._start_at is None:
+            self._note_death()
+        if self._start_at is not None or self._process is None:
+            self._process = None
+            return
+        self._process.terminate()
 
     def wait(self, deadline: float) -> int:
         if self._process is None:

@@ -205,6 +205,17 @@ def test_several_processes_behave_as_one(redis_url: str, tmp_path: Path) -> None
         assert not [pid for pid in pids if alive(pid)]
 
 
+def test_one_that_died_just_before_is_no_part_of_the_end(redis_url: str, tmp_path: Path) -> None:
+    with running(redis_url, tmp_path, api_workers=2) as api:
+        victim = api.children()[0]
+        os.kill(victim, signal.SIGKILL)
+        api.until(lambda: not alive(victim))
+        assert api.stop() == 0
+        said = [json.loads(line) for line in api.log.read_text().splitlines()]
+        died = [line for line in said if line["event"] == "api_process_died"]
+        assert [(line["died"], line["exit_code"]) for line in died] == [(victim, -signal.SIGKILL)]
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells a child of its parent's end")
 def test_processes_end_with_their_parent(redis_url: str, tmp_path: Path) -> None:
     with running(redis_url, tmp_path, api_workers=2) as api:
