@@ -102,10 +102,10 @@ async def test_paths_of_one_host_do_not_wait_for_each_other(rig: Rig, redis_url:
     await publish(rig)
     async with receiving() as receiver:
         receiver.together = 20
-        with Process("sender", redis_url, webhook_timeout_s=40):
+        with Process("sender", redis_url, webhook_timeout_s=30):
             for number in range(20):
                 await end_jobs(rig, f"{receiver.url}/{number}")
-            await receiver.until(lambda: len(receiver.calls) == 20, 30)
+            await receiver.until(lambda: len(receiver.calls) == 20, 25)
     assert len(set(receiver.ids)) == 20
 
 
