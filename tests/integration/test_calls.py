@@ -20,12 +20,14 @@ from jobs.redis_errors import NotSent
 from jobs.redis_url import target_of
 
 BLOCKING = ("BLPOP", "nothing", 30)
+#: Longer than a busy machine keeps a server from answering.
+LIMIT_S = 1.5
 
 
 @pytest.fixture
 async def calls(redis_url: str) -> AsyncIterator[Calls]:
-    target = target_of(redis_url, 0.3)
-    made = Calls(target.connection, target.settings, limit=3, timeout_s=0.3)
+    target = target_of(redis_url, LIMIT_S)
+    made = Calls(target.connection, target.settings, limit=3, timeout_s=LIMIT_S)
     yield made
     await made.close()
 
@@ -47,7 +49,7 @@ async def test_a_call_that_was_canceled_leaves_no_answer_behind(calls: Calls) ->
 
 
 async def test_a_call_without_an_answer_ends_in_time(calls: Calls) -> None:
-    async with asyncio.timeout(2):
+    async with asyncio.timeout(6 * LIMIT_S):
         with pytest.raises(QueueUnavailable), translated():
             await calls.send(BLOCKING)
     assert await calls.send(("ECHO", "a")) == b"a"
@@ -58,7 +60,7 @@ async def test_many_calls_without_an_answer_all_end_in_time(calls: Calls) -> Non
     blocked = (calls.send(BLOCKING) for _ in range(30))
     failures = await asyncio.gather(*blocked, return_exceptions=True)
     # One after the other on three connections, they took ten times the limit.
-    assert time.monotonic() - began < 1.5
+    assert time.monotonic() - began < 5 * LIMIT_S
     waited = [each for each in failures if isinstance(each, NotSent)]
     assert len(waited) >= 20
     assert all(each.slow for each in waited)
@@ -75,9 +77,9 @@ async def test_nothing_is_sent_to_a_server_retired_in_its_handshake(
         admitted.append(time.monotonic())
 
     with Proxy(redis_url, "test") as proxy, redis.Redis.from_url(redis_url) as direct:
-        target = target_of(proxy.url, 5.0)
-        calls = Calls(target.connection, target.settings, limit=3, timeout_s=5.0, admit=admit)
-        [armed] = proxy.arm(Point("HELLO", "before_reply", delay_s=0.5))
+        target = target_of(proxy.url, 10.0)
+        calls = Calls(target.connection, target.settings, limit=3, timeout_s=10.0, admit=admit)
+        [armed] = proxy.arm(Point("HELLO", "before_reply", delay_s=2.0))
         call = asyncio.create_task(calls.send(("SET", "written", "1")))
         assert await asyncio.to_thread(armed.wait, 5)
         if retired:

@@ -37,7 +37,7 @@ class Server:
         command += ["--appendfsync", "always", "--loglevel", "warning"]
         self._process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
         client = redis.Redis.from_url(self.url)
-        for _ in range(500):
+        for _ in range(3000):
             try:
                 client.ping()
             except redis.RedisError:
@@ -117,11 +117,10 @@ async def test_a_log_that_is_rewritten_after_the_start_is_mended(server: Server)
         [room] = await reader.read()
         assert room.loaded
         await reader.make_room(worth_rewriting)
-        for _ in range(200):
-            [room] = await reader.read()
-            if not room.rewriting and not room.loaded:
-                break
-            await asyncio.sleep(0.02)
+        async with asyncio.timeout(30):
+            while room.rewriting or room.loaded:
+                await asyncio.sleep(0.02)
+                [room] = await reader.read()
     submit(client, "mine")
     server.kill()
     assert lane(server.start()) == [b"mine"]

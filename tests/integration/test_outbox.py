@@ -58,10 +58,10 @@ async def test_an_end_is_told_once_whoever_comes_first(rig: Rig, sender: Sender)
 
 async def test_a_lease_that_runs_out_is_taken_over(rig: Rig, sender: Sender) -> None:
     await ended(rig)
-    [first] = await sender.post(lease_s=0.05)
+    [first] = await sender.post(lease_s=1.5)
     other = Sender(rig, "s2")
     assert await other.lease() == []
-    await asyncio.sleep(0.08)
+    await asyncio.sleep(1.51)
     [second] = await other.lease()
     assert (second.id, second.body) == (first.id, first.body)
     # The first one's failure changes nothing, its success would.
@@ -78,13 +78,13 @@ async def test_a_retry_waits_is_released_and_a_repeat_counts_once(rig: Rig, send
     await ended(rig)
     [delivery] = await sender.post()
     for _ in range(2):
-        await sender.settle(delivery, Verdict.RETRY, soon(0.05))
+        await sender.settle(delivery, Verdict.RETRY, soon(1.5))
     [record] = await sender.log.of(delivery.owner, "default")
     assert (len(record.tries), record.status) == (1, DeliveryStatus.PENDING)
     assert record.next_at is not None
     assert await sender.outbox.release(SHARD) == 0
     assert await sender.lease() == []
-    await asyncio.sleep(0.1)
+    await asyncio.sleep(1.51)
     assert await sender.outbox.overdue(SHARD, 0) == 1
     assert await sender.outbox.release(SHARD) == 1
     [again] = await sender.lease()
@@ -201,17 +201,25 @@ async def test_events_on_the_way_are_few_and_go_when_it_is_over(rig: Rig, sender
     worker = await rig.worker()
     [claimed] = await worker.claim(1)
     await worker.start([claimed])
-    for fraction in (b"0.1", b"0.2", b"0.3"):
-        await worker.progress([(job.id, claimed.token, b'{"fraction":' + fraction + b"}")])
+
+    async def tell(fraction: float) -> None:
+        await worker.progress([(job.id, claimed.token, b'{"fraction":%.1f}' % fraction)])
+
+    told_at = (f"hr:{{s017}}:job:{job.id}", "told_at")
+    await tell(0.1)
+    # However slow the machine is, not half a second has passed since.
+    await rig.connections.client.hincrby(*told_at, 3_600_000)
+    await tell(0.2)
+    await tell(0.3)
     types = [event.type for event in await sender.untold()]
     assert types == ["job.started", "job.progress"]
     started, progress = await sender.post()
     assert started.best_effort
     await sender.settle(progress, Verdict.FAILED)
     await sender.settle(started, Verdict.DELIVERED)
-    await worker.progress([(job.id, claimed.token, b'{"fraction":0.4}')])
-    await asyncio.sleep(0.55)
-    await worker.progress([(job.id, claimed.token, b'{"fraction":0.5}')])
+    await tell(0.4)
+    await rig.connections.client.hincrby(*told_at, -3_600_500)
+    await tell(0.5)
     [late] = await sender.untold()
     await worker.settle([done(claimed)])
     await worker.leave()

@@ -88,8 +88,8 @@ def test_all_goes_through_as_it_was_sent(proxy: Proxy, protocol: int) -> None:
             listener.get_message(timeout=1)
             listener.get_message(timeout=1)
             client.publish("b", b"x")
-            heard = listener.get_message(timeout=2)
-            assert heard is not None
+            # What confirms the subscriptions may come late, and reads as nothing.
+            heard = until(lambda: listener.get_message(timeout=1), 10, "the message")
             assert heard["data"] == b"x"
     assert proxy.seen["RPUSH"] == 300
     assert proxy.faults == []
@@ -102,7 +102,7 @@ def test_a_cut_falls_where_it_was_asked_for(proxy: Proxy, redis_url: str, where:
         assert [client.incr("n"), client.incr("n")] == [1, 2]
         with pytest.raises(redis.ConnectionError):
             client.incr("n")
-        assert armed.wait(1)
+        assert armed.wait(5)
         assert int(direct.get("n")) == (3 if where.endswith("reply") else 2)
         assert client.incr("n") == int(direct.get("n"))
         assert [(fault.name, fault.where, fault.role) for fault in proxy.faults] == [

@@ -91,7 +91,7 @@ class _Old(socketserver.StreamRequestHandler):
 def a_version(info: str) -> Iterator[str]:
     """No such server can be had here, so one that says no more than what it is."""
     handler = type("Old", (_Old,), {"info": info})
-    with socketserver.ThreadingTCPServer(("127.0.0.1", free_port()), handler) as listening:
+    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), handler) as listening:
         listening.daemon_threads = True
         thread = threading.Thread(target=listening.serve_forever, daemon=True)
         thread.start()

@@ -108,7 +108,7 @@ async def test_a_worker_that_lives_follows_a_longer_list(redis_url: str) -> None
         assert not (await worker.beat(jobs, state="ready", stats={})).buried
         # Their bells are heard as well, once the read that was under way has ended.
         job = (await queue.submit(JOB, shards=[four[-1]])).job
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(20):
             while True:
                 if (await anext(bells)).job in {job.id, ""}:
                     break

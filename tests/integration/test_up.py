@@ -38,6 +38,7 @@ class Output(BaseModel):
     slept: float
 
 class Model:
+    max_batch = 1
     example = {"seconds": 0.0}
 
     def load(self, ctx):
@@ -104,10 +105,16 @@ class Up:
         told = (re.search(rf" {name} running \(pid (\d+)\)", line) for line in self.lines)
         return [int(hit[1]) for hit in told if hit]
 
+    def _stops(self) -> bool:
+        ended = self.process.poll() is not None
+        return ended or any("stopping" in line for line in self.lines)
+
     def end(self, *signals: signal.Signals, seconds: float = 60) -> int:
-        for number in signals:
+        for place, number in enumerate(signals):
+            if place:
+                # Two signals of a kind that nobody has taken yet are one.
+                self.until(self._stops, "word that it stops")
             self.process.send_signal(number)
-            time.sleep(0.3)
         code = self.process.wait(seconds)
         self._reader.join(seconds)
         self.client.close()
@@ -204,6 +211,8 @@ def test_a_receiver_on_loopback_is_told_although_nothing_was_set(up: Callable[..
 def test_queued_jobs_are_there_after_a_restart(up: Callable[..., Up], slow: Path) -> None:
     it = up(slow).ready("slow")
     ids = [it.client.submit("slow", {"seconds": 1.0}).id for _ in range(8)]
+    first = it.client.jobs.get(ids[0])
+    it.until(lambda: first.refresh().status != "queued", "a job that has begun")
     assert it.end(signal.SIGTERM) == 0
     between = datetime.now(UTC)
     again = up(slow).ready("slow")
@@ -222,11 +231,11 @@ def test_ctrl_c_lets_running_work_finish_and_a_second_does_not(
         return job
 
     it = up(slow).ready("slow")
-    finished = running(it, 1.5).id
+    finished = running(it, 4.0).id
     assert it.end(signal.SIGINT) == 0
     it = up(slow).ready("slow")
     assert it.client.jobs.get(finished).data["attempt"] == 1
-    assert it.client.jobs.get(finished).wait(30).output == {"slept": 1.5}
+    assert it.client.jobs.get(finished).wait(30).output == {"slept": 4.0}
     interrupted = running(it, 20).id
     began = time.monotonic()
     assert it.end(signal.SIGINT, signal.SIGINT) == 130

@@ -136,11 +136,11 @@ async def test_what_waits_for_another_attempt_follows_when_it_is_due(rig: Rig) -
     job = await rig.submit()
     old = await worker_of(rig, "1")
     [claimed] = await old.claim(1, start=True)
-    await old.settle([done(claimed, "retry", b"{}", backoff_s=0.05)])
+    await old.settle([done(claimed, "retry", b"{}", backoff_s=1.5)])
     await old.leave()
     heir = await worker_of(rig, "2")
     assert await heir.follow() == 0
-    await asyncio.sleep(0.06)
+    await asyncio.sleep(1.51)
     await heir.sweep()
     assert await heir.follow() == 1
     [again] = await heir.claim(1)
@@ -149,11 +149,11 @@ async def test_what_waits_for_another_attempt_follows_when_it_is_due(rig: Rig) -
 
 async def test_one_that_followed_is_canceled_and_expires_as_any(rig: Rig) -> None:
     await publish(rig, "1", "2")
-    canceled, late = await rig.submit(), await rig.submit(deadline_s=0.05)
+    canceled, late = await rig.submit(), await rig.submit(deadline_s=1.5)
     heir = await worker_of(rig, "2")
     assert await heir.follow() == 2
     await rig.queue.cancel(canceled.id, "default")
-    await asyncio.sleep(0.06)
+    await asyncio.sleep(1.51)
     assert await heir.sweep() == [("echo", "2")]
     assert (await rig.get(canceled)).status is Status.CANCELED
     assert (await rig.get(late)).status is Status.EXPIRED

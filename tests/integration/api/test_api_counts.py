@@ -29,7 +29,8 @@ async def until_counted(api: Api, name: str, *labels: str) -> dict[tuple[str, ..
 
 
 async def test_jobs_of_a_worker_that_is_gone(opening: Opening) -> None:
-    async with opening(beat_limit_s=0.5) as api:
+    # It has to be asked for its job before it is found to be gone.
+    async with opening(beat_limit_s=2.5) as api:
         await api.publish()
         hand = await api.worker()
         _, unwanted = await api.submit(), await api.submit()
@@ -38,7 +39,7 @@ async def test_jobs_of_a_worker_that_is_gone(opening: Opening) -> None:
         assert asked.json()["status"] == "canceling"
         ended = await until_counted(api, "jobs_finished", "status", "code")
         assert ended == {("canceled", "canceled"): 1}
-        assert await counted(api, "requeues", "reason") == {("worker_lost",): 1}
+        assert await until_counted(api, "requeues", "reason") == {("worker_lost",): 1}
 
 
 async def test_a_cancel_is_counted_by_whoever_ended_the_job(api: Api) -> None:

@@ -100,7 +100,10 @@ async def test_small_jobs_with_large_results_make_it_look_again(
     assert len(readings) > 5
 
 
-async def test_a_batch_counts_as_all_its_jobs(api: Any, show: Show) -> None:
+async def test_a_batch_counts_as_all_its_jobs(
+    api: Any, show: Show, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("api.admission._ON_ITS_WAY_S", 60.0)
     show(memory=69 * MIB, memory_limit=100 * MIB)
     await api.app.front.admission.refresh()
     body = {"inputs": [{"text": "a" * 1000}] * 800}

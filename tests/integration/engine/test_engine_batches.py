@@ -68,7 +68,7 @@ def test_an_idle_engine_does_not_wait_for_more(ready):
     engine = ready(
         """
         max_batch = 8
-        max_wait_ms = 5000
+        max_wait_ms = 20000
         def load(self, ctx): pass
         def predict(self, batch, ctx): return [{"value": len(batch)} for _ in batch]
         """
@@ -77,14 +77,14 @@ def test_an_idle_engine_does_not_wait_for_more(ready):
         began = time.monotonic()
         engine.said.clear()
         assert engine.run(1) == [1]
-        assert time.monotonic() - began < 2
+        assert time.monotonic() - began < 8
 
 
 def test_it_waits_for_what_the_feeder_announced(ready):
     engine = ready(
         """
         max_batch = 8
-        max_wait_ms = 5000
+        max_wait_ms = 20000
         def load(self, ctx): pass
         def predict(self, batch, ctx): return [{"value": len(batch)} for _ in batch]
         """
@@ -101,7 +101,7 @@ def test_it_waits_for_what_the_feeder_announced(ready):
     engine.feed(("job_2", job), more=True)
     engine.send(wire.Jobs([]))
     engine.until(lambda: engine.outcomes)
-    assert time.monotonic() - began < 3
+    assert time.monotonic() - began < 12
 
 
 STEPS = """
@@ -122,13 +122,12 @@ def predict(self, batch, ctx):
 
 def test_the_model_sees_a_cancel_and_tells_how_far_it_is(ready):
     engine = ready(STEPS, "import time")
-    engine.submit(500, 2, started=True)
-    engine.until(lambda: len(engine.all(wire.Progress)) >= 4)
     began = time.monotonic()
-    first = engine.all(wire.Progress)
-    assert {each.feed for each in first} == {0, 1}
+    engine.submit(1000, 2, started=True)
     engine.until(lambda: len(engine.all(wire.Progress)) >= 8)
-    assert time.monotonic() - began >= 0.9
+    # From the start on: a busy machine may hand over late what was told in time.
+    assert time.monotonic() - began >= 1.4
+    assert {each.feed for each in engine.all(wire.Progress)[:4]} == {0, 1}
     engine.send(wire.Cancel([1, 99]))
     engine.until(lambda: len(engine.outcomes) == 2)
     assert engine.all(wire.Log) == [wire.Log(1, "stopped")]

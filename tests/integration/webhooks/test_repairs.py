@@ -8,6 +8,7 @@ import pickle
 import signal
 from pathlib import Path
 
+import pytest
 import redis
 from rq import Queue
 from rq.serializers import JSONSerializer
@@ -37,7 +38,7 @@ async def test_retries_that_rq_lost_with_its_redis_are_found_by_the_cron(
                 Process("retries", redis_url, rq_redis_url=own_redis.url),
                 Process("cron", redis_url, rq_redis_url=own_redis.url),
             ):
-                await until_status(rig, jobs[0].id, DeliveryStatus.DELIVERED, 25)
+                await until_status(rig, jobs[0].id, DeliveryStatus.DELIVERED, 45)
     assert len(receiver.calls) == 2
 
 
@@ -45,7 +46,7 @@ async def test_the_cron_keeps_house_where_nobody_lives(rig: Rig, redis_url: str)
     # No card names this shard, no worker and no API looks at it.
     job = await rig.submit(deadline_s=0.01)
     with Process("retries", redis_url), Process("cron", redis_url):
-        async with asyncio.timeout(25):
+        async with asyncio.timeout(45):
             while (await rig.get(job)).status is not Status.EXPIRED:  # noqa: ASYNC110
                 await asyncio.sleep(0.1)
 
@@ -61,6 +62,7 @@ async def test_rqs_redis_away_does_not_keep_anything_from_being_told(
             await until_status(rig, job.id, DeliveryStatus.DELIVERED)
 
 
+@pytest.mark.timeout(180)
 async def test_each_part_that_is_killed_is_started_again(rig: Rig, redis_url: str) -> None:
     await publish(rig)
     async with receiving() as receiver:
@@ -73,10 +75,13 @@ async def test_each_part_that_is_killed_is_started_again(rig: Rig, redis_url: st
                 os.kill(pid, signal.SIGKILL)
             receiver.first = [500] * 3
             jobs = await end_jobs(rig, receiver.url, 3)
+            # The one that was killed may have had RQ's lock, which outlives it by a minute: then
+            # the cron finds them, in its next half minute.
             for job in jobs:
-                await until_status(rig, job.id, DeliveryStatus.DELIVERED, 25)
+                await until_status(rig, job.id, DeliveryStatus.DELIVERED, 90)
+            # One that none of these deliveries needs may still be on its way.
+            await until(lambda: whole.children().keys() == parts.keys())
             again = whole.children()
-            assert set(again) == set(parts)
             assert set(again.values()).isdisjoint(parts.values())
             assert await asyncio.to_thread(whole.end) == 0
             assert not [pid for pid in again.values() if _runs(pid)]

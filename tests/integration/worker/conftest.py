@@ -33,7 +33,8 @@ from worker.station import Station
 
 ACTOR = Path(__file__).parent / "actor"
 SHARDS = shards_for_model("actor")
-PATIENCE_S = 15.0
+#: of a wait that ends well, on the slowest machine
+PATIENCE_S = 30.0
 
 
 def pytest_asyncio_loop_factories(config: object, item: object) -> dict[str, Any]:
@@ -128,6 +129,11 @@ class Rig:
 
         await until(on_gpu, f"{job.id} is on the GPU")
         return job
+
+    @property
+    def gate(self) -> Path:
+        """What a job given `gate=str(rig.gate)` waits for: it runs until the test touches it."""
+        return self.folder / "gate"
 
     async def bury(self, name: str) -> None:
         """What registering a worker of the same name does to one that lives."""

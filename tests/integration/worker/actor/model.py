@@ -17,6 +17,8 @@ class Input(BaseModel):
     value: Any = None
     seconds: float = 0.0
     file: str = ""
+    #: a file: what takes time goes on until it is there
+    gate: str = ""
 
 
 class Output(BaseModel):
@@ -57,7 +59,7 @@ class Model:
         if input.do == "die" or (input.do == "die once" and self._first(input)):
             os.kill(os.getpid(), signal.SIGKILL)
         if input.do == "sleep":
-            time.sleep(input.seconds)
+            self._take_time(input)
         if input.do == "hold the GIL":
             # In native code, for longer than anybody waits.
             re.match("(a+)+$", "a" * 100 + "b")
@@ -68,9 +70,9 @@ class Model:
         if input.do == "tell":
             job.progress(0.5, "half way")
             job.log("a line")
-            time.sleep(input.seconds)
+            self._take_time(input)
         if input.do == "append":
-            time.sleep(input.seconds)
+            self._take_time(input)
             return Output(value=self._count(input, job.id))
         if input.do == "raise":
             return ValueError("no")
@@ -79,6 +81,11 @@ class Model:
         if input.do == "large":
             return Output(value="x" * 400_000)
         return Output(value=input.value)
+
+    def _take_time(self, input):
+        time.sleep(input.seconds)
+        while input.gate and not Path(input.gate).exists():
+            time.sleep(0.01)
 
     def _first(self, input):
         mark = Path(input.file)
