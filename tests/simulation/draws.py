@@ -33,6 +33,7 @@ def _jobs() -> list[NewJob]:
         {"idempotency_key": "k", "fingerprint": "g", "tenant": "b"},
         {"version": "2"},
         {"version": "2", "pinned": True, "priority": Priority.LOW, "tenant": "b"},
+        {"version": "2", "pinned": True},
         {"version": "1", "pinned": True},
         {"version": "2", "deadline_s": 3.0, "idempotency_key": "l", "fingerprint": "h"},
     ]
