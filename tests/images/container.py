@@ -76,7 +76,7 @@ class Container:
         inside = self._inside([*enter, "chroot", self._root], words)
         return subprocess.run(inside, capture_output=True, text=True, check=False, timeout=60)
 
-    def wait(self, seconds: float = 30.0) -> int:
+    def wait(self, seconds: float = 120.0) -> int:
         """Wait until it ends; its exit code."""
         assert self._running is not None
         return self._running.wait(seconds)

@@ -71,7 +71,7 @@ def services(built: Builder, tmp_path: Path) -> Iterator[Composition]:
     composition = Composition(built, tmp_path)
     yield composition
     composition.kill()
-    until(lambda: not built.scratch.inhabitants(), 10, "nothing that was started is left")
+    until(lambda: not built.scratch.inhabitants(), 60, "nothing that was started is left")
 
 
 def run(built: Builder, image: str, folder: Path, *words: str) -> str:
@@ -193,7 +193,7 @@ def test_the_services_of_compose_run_a_job_and_end_in_order(
         "echo": services.start("echo"),
     }
     for name, container in started.items():
-        until(lambda n=name, c=container: services.healthy(n, c), 40, f"{name} is healthy")
+        until(lambda n=name, c=container: services.healthy(n, c), 120, f"{name} is healthy")
     asked = started["api"].execute(
         ["headrace", "submit", "echo", '{"message": "out of a box"}', "--wait"]
     )
@@ -232,7 +232,7 @@ def test_the_three_lines_add_a_models_packages(
     worker = Container(built.scratch, "derived", config, log)
     worker.bind(str(services.hosts), "/etc/hosts")
     services.running.append(worker.start(["worker", f"/models/{folder}"]))
-    until(lambda: services.healthy("echo", worker), 40, worker.said)
+    until(lambda: services.healthy("echo", worker), 120, worker.said)
     words = ["headrace", "submit", folder, '{"numbers": [3, 1, 2]}', "--wait"]
     asked = services.running[1].execute(words)
     assert json.loads(asked.stdout) == {"numbers": [1, 2, 3]}, asked.stderr

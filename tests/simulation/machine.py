@@ -28,7 +28,7 @@ from .draws import (
     WHYS,
     WRITES,
 )
-from .fleet import driven
+from .fleet import Worker, driven
 from .sending import Sending, has_sent
 from .world import World
 
@@ -176,15 +176,28 @@ class Machine(Sending):
         else:
             self.on_all(scripts.SWEEP, page)
 
-    @rule(who=WHO, production=st.sampled_from(["", "", "1", "2"]),
+    @rule(who=WHO, production=st.sampled_from(["", "", "1", "2"]), lost=st.booleans(),
           page=st.sampled_from([250, 250, 1, 2]), fate=FATES)  # fmt: skip
-    def follow(self, who: int, production: str, page: int, fate: str) -> None:
+    def follow(self, who: int, production: str, lost: bool, page: int, fate: str) -> None:
         """A worker, of the version in production or of another, takes over from lost ones."""
         if worker := self.awake(who):
             mine = VERSIONS[self.workers.index(worker)]
+            # By chance alone all of a version are hardly ever away at once.
+            gone = self.replaced(mine) if lost else []
             served = Served(worker.queue.life, MODEL, mine, production or mine, ("1", "2"))
             with self.fate(fate):
                 self.on_all(scripts.FOLLOW, *served.args(page))
+            for each in gone:
+                each.register()
+
+    def replaced(self, mine: str) -> list[Worker]:
+        """Let all leave that serve another version; return who is to come in their place."""
+        places = [at for at, each in enumerate(self.workers) if not each.frozen]
+        others = [at for at in places if VERSIONS[at] != mine]
+        for at in others:
+            driven(self.workers[at].queue.leave())
+            self.workers[at] = self.new_worker(f"w{at}", VERSIONS[at])
+        return [self.workers[at] for at in others]
 
     @precondition(has_given)
     @rule(which=WHICH, ended=st.booleans(), stale=STALE, what=WRITES)
@@ -212,6 +225,8 @@ class Machine(Sending):
         writer = self.new_worker("late", "1")
         # It has no engine: it is a packet.
         self.link.processes.remove(writer)
+        # As who slept in the midst of its work would: it tells how far it is, then the rest.
+        writer.write_as(life, job, "progress")
         writer.write_as(life, job, what)
 
     @rule(step=STEPS)

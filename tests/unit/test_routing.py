@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from redis import exceptions
 
+from jobs import routing
 from jobs.redis_errors import NotSent
 from jobs.routing import Router
 
@@ -101,7 +104,12 @@ async def test_alone_a_lost_answer_is_asked_for_once_more_and_a_refused_connecti
         assert server.tripped == 0
 
 
-async def test_a_server_that_stays_away_is_given_up_and_left_to_its_probe() -> None:
+async def test_a_server_that_stays_away_is_given_up_and_left_to_its_probe(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    # Its patience is four looks at this clock, also where the process is held up between them.
+    clock = itertools.count(1000.0, 0.05)
+    monkeypatch.setattr(routing, "time", SimpleNamespace(monotonic=lambda: next(clock)))
     server = Server(NotSent("refused"))
     with pytest.raises(NotSent):
         await ask(Map(server), repeat=True)

@@ -102,7 +102,7 @@ class FakeOutbox:
         return [each.verdict for each in self.told]
 
     async def until(self, done):
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(20):
             while not done():
                 self.changed.clear()
                 await self.changed.wait()
@@ -120,7 +120,7 @@ class Receivers:
         self.asked = asyncio.Event()
 
     async def until(self, number):
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(20):
             while len(self.sent) < number:
                 self.asked.clear()
                 await self.asked.wait()

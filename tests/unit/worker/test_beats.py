@@ -10,6 +10,8 @@ from worker.beats import Beats
 from worker.cancels import Cancels
 from worker.settling import Settler
 
+from .waiting import until
+
 
 async def verified() -> list[str]:
     return []
@@ -25,10 +27,9 @@ async def test_what_some_shards_said_is_acted_on_and_the_beat_is_tried_again_soo
     task = asyncio.create_task(beats.run())
     async with asyncio.timeout(5):
         # Beats are 2 s apart, those after a failure at first 0.1 s.
-        while len(station.queue.asked("beat")) < 5:  # noqa: ASYNC110 - it has no event
-            await asyncio.sleep(0.01)
-        task.cancel()
-        await asyncio.wait({task})
+        await until(lambda: len(station.queue.asked("beat")) >= 5)
+    task.cancel()
+    await asyncio.wait({task})
     assert station.queue.asked("hand_back")[0] == [("a", False)]
     # Not every shard found this life alive: who buries it on the others may be in the right.
     assert beats._beat_at == before

@@ -18,6 +18,8 @@ from worker.settling import Settler
 from worker.starting import Starter
 from worker.wire import Cancel, Drop, Formed, Go, Jobs
 
+from .waiting import until
+
 
 class Starts:
     """Start calls that are answered when the test says so."""
@@ -32,12 +34,6 @@ class Starts:
         if not await self.answer:
             raise QueueUnavailable("no answer")
         return {job.id: "ok" for job in jobs}
-
-
-async def until(check):
-    async with asyncio.timeout(5):
-        while not check():  # noqa: ASYNC110 - what is looked at has no event
-            await asyncio.sleep(0.001)
 
 
 async def buried(station, cancels):

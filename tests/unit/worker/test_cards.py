@@ -11,6 +11,8 @@ import pytest
 from jobs.errors import QueueUnavailable
 from worker.card_publisher import CardPublisher
 
+from .waiting import turns, until
+
 
 class Cards:
     """A card store that may be away."""
@@ -19,6 +21,7 @@ class Cards:
         self.published: list[str] = []
         self.serving: dict[str, str] = {}
         self.away = 0
+        self.asked = 0
 
     async def publish(
         self, card: bytes, *, model: str, version: str, production: bool = True
@@ -31,6 +34,7 @@ class Cards:
             self.serving[model] = version
 
     async def production(self) -> dict[str, str]:
+        self.asked += 1
         return dict(self.serving)
 
 
@@ -54,17 +58,17 @@ async def publisher(cards: Cards) -> AsyncIterator[CardPublisher]:
 
 async def test_a_model_that_nobody_served_is_known_before_its_weights_are_there(publisher, cards):
     publisher.publish(card("described"), loaded=False)
-    await asyncio.sleep(0.01)
+    await turns()
     assert cards.published == ["described"]
 
 
 async def test_a_new_version_takes_over_only_once_it_has_loaded(publisher, cards):
     cards.serving = {"m": "1"}
     publisher.publish(card("same"), loaded=False)
-    await asyncio.sleep(0.01)
-    assert cards.published == []
+    await turns()
+    assert (cards.asked, cards.published) == (1, [])
     publisher.publish(card("same"), loaded=True)
-    await asyncio.sleep(0.01)
+    await turns()
     assert (cards.published, cards.serving) == (["same"], {"m": "2"})
 
 
@@ -74,7 +78,7 @@ async def test_a_version_that_is_kept_for_who_pins_it_is_known_and_takes_nothing
     task = asyncio.create_task(publisher.run())
     for loaded in (False, True):
         publisher.publish(card("same"), loaded=loaded)
-        await asyncio.sleep(0.01)
+        await turns()
     task.cancel()
     assert (cards.published, cards.serving) == (["same", "same"], {"m": "1"})
 
@@ -82,14 +86,16 @@ async def test_a_version_that_is_kept_for_who_pins_it_is_known_and_takes_nothing
 async def test_a_card_that_says_nothing_new_is_not_published_again(publisher, cards):
     for stamp in ("a", "b", "c"):
         publisher.publish(card("same", stamp), loaded=True)
-        await asyncio.sleep(0.01)
+        await turns()
     publisher.publish(card("other"), loaded=True)
-    await asyncio.sleep(0.01)
+    await turns()
     assert cards.published == ["same", "other"]
 
 
 async def test_a_card_waits_for_redis(publisher, cards):
     cards.away = 1
     publisher.publish(card("late"), loaded=True)
-    await asyncio.sleep(0.3)
+    await turns()
+    assert (cards.away, cards.published) == (0, [])
+    await until(lambda: cards.published)
     assert cards.published == ["late"]

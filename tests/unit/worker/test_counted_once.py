@@ -19,6 +19,8 @@ from worker.settling import Settler
 from worker.starting import Starter
 from worker.wire import Formed, Item
 
+from .waiting import until
+
 
 async def verified() -> list[str]:
     return []
@@ -32,12 +34,6 @@ def ends(station):
         if sample.name.endswith("_total") and sample.value:
             counted[sample.labels["status"], sample.labels["code"]] += sample.value
     return counted
-
-
-async def until(check):
-    async with asyncio.timeout(5):
-        while not check():  # noqa: ASYNC110 - what is looked at has no event
-            await asyncio.sleep(0.001)
 
 
 async def run_until(check, run):

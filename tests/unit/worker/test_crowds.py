@@ -16,6 +16,8 @@ from worker.settling import Settler
 from worker.starting import Starter
 from worker.wire import Began, Done, Formed, Item
 
+from .waiting import turns
+
 CANCELED = {"code": "canceled", "detail": "", "retryable": True}
 
 
@@ -32,7 +34,7 @@ class Hearing:
 
     async def heard(self, *frames):
         self.answers.heard(list(frames))
-        await asyncio.sleep(0.02)
+        await turns()
         await self.settler.delivery.emptied()
         await self.returner.delivery.emptied()
 

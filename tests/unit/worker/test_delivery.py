@@ -18,6 +18,8 @@ from worker.returning import Returner
 from worker.settling import Settler
 from worker.wire import Item
 
+from .waiting import turns, until
+
 
 @asynccontextmanager
 async def running(delivery: Delivery[Any]) -> AsyncIterator[None]:
@@ -29,17 +31,19 @@ async def running(delivery: Delivery[Any]) -> AsyncIterator[None]:
 
 async def test_what_arrives_during_a_call_goes_together_in_the_next():
     groups: list[list[str]] = []
+    answered = asyncio.Event()
 
     async def deliver(group: list[str]) -> None:
         groups.append(group)
-        await asyncio.sleep(0.01)
+        await answered.wait()
 
     delivery: Delivery[str] = Delivery("test", deliver)
     async with running(delivery):
         delivery.post(["a"])
-        await asyncio.sleep(0.001)
+        await until(lambda: groups)
         delivery.post(["b"])
         delivery.post(["c", "d"])
+        answered.set()
         await delivery.emptied()
     assert groups == [["a"], ["b", "c", "d"]]
 
@@ -56,7 +60,7 @@ async def test_a_call_that_fails_is_repeated_in_order_and_nothing_is_lost():
     delivery: Delivery[str] = Delivery("test", deliver)
     async with running(delivery):
         delivery.post(["a"])
-        await asyncio.sleep(0.01)
+        await turns()
         delivery.post(["b"])
         await delivery.emptied()
     assert taken == ["a", "b"]
@@ -102,9 +106,9 @@ async def test_a_lane_whose_receiver_is_away_holds_up_no_other():
     # Before it runs, and while it does.
     delivery.post(["a1", "b1"])
     async with running(delivery):
-        await asyncio.sleep(0.02)
+        await turns()
         delivery.post(["a2", "b2", "c1"])
-        await asyncio.sleep(0.02)
+        await turns()
         assert taken == ["b1", "b2", "c1"]
         with pytest.raises(TimeoutError):
             await asyncio.wait_for(delivery.emptied(), 0.05)
@@ -133,7 +137,7 @@ async def test_jobs_of_a_healthy_shard_are_settled_and_handed_back_past_one_that
     async with running(settler.delivery), running(returner.delivery):
         settler.ended([Item(held.feed, b"1", None, 0.0) for held in settles])
         returner.uncharged(returns, "drain")
-        await asyncio.sleep(0.05)
+        await turns()
         assert sorted(told) == sorted(ids[2])
         assert sorted(station.holding.jobs) == sorted(ids[1])
         for delivery in (settler.delivery, returner.delivery):

@@ -35,6 +35,8 @@ from worker.wire import (
     SafeSize,
 )
 
+from .waiting import turns, until
+
 
 class Parts:
     """The feeder's parts on one station, running."""
@@ -69,7 +71,7 @@ class Parts:
         await asyncio.wait(tasks)
 
     async def settled(self):
-        await asyncio.sleep(0.02)
+        await turns()
         await self.settler.delivery.emptied()
         await self.returner.delivery.emptied()
 
@@ -111,29 +113,44 @@ async def test_what_may_not_start_is_left_out_and_forgotten(station, parts, hold
 
 async def test_a_batch_waits_for_a_redis_that_is_away(station, parts, hold):
     hold("a", Phase.FED)
-    station.queue.away = 2
+    station.queue.away = 1_000_000
     parts.answers.heard([Formed(1, [1])])
-    await asyncio.sleep(0.01)
+    # It has been asked again, and that was in vain too.
+    await until(lambda: station.queue.away <= 1_000_000 - 2)
     assert station.engine.sent == []
-    await asyncio.sleep(0.15)
+    station.queue.away = 0
+    await until(lambda: station.engine.sent)
     assert station.engine.sent == [Go(1, [1])]
 
 
 async def test_a_start_that_outlives_its_engine_allows_nothing(station, parts, hold):
     hold("a", Phase.FED)
-    station.queue.away = 1
+    station.queue.open.clear()
     parts.answers.heard([Formed(1, [1])])
-    await asyncio.sleep(0.005)
+    await until(lambda: station.queue.asked("start"))
     station.engine.life = 2
+    station.queue.open.set()
     await parts.settled()
     assert station.engine.sent == []
+
+
+async def test_a_start_is_not_repeated_for_an_engine_that_has_died(station, parts, hold):
+    hold("a", Phase.FED)
+    station.queue.away = 1_000_000
+    parts.answers.heard([Formed(1, [1])])
+    await until(lambda: station.queue.away < 1_000_000)
+    station.engine.life = 2
+    station.queue.away = 0
+    # By now it would have been: its first pause is 0.02 s.
+    await asyncio.sleep(0.1)
+    assert (station.queue.asked("start"), station.engine.sent) == ([], [])
 
 
 async def test_a_job_canceled_while_it_starts_never_reaches_the_gpu(station, parts, hold):
     hold("a", Phase.FED)
     station.queue.open.clear()
     parts.answers.heard([Formed(1, [1])])
-    await asyncio.sleep(0.01)
+    await until(lambda: station.queue.asked("start"))
     parts.cancels.asked(["a"])
     station.queue.open.set()
     await parts.settled()
@@ -183,7 +200,7 @@ async def test_only_the_newest_progress_is_told(station, parts, run):
     run("a")
     parts.answers.heard([Progress(1, n / 10, None) for n in range(5)])
     parts.answers.heard([Progress(99, 0.5, None)])
-    await asyncio.sleep(0.01)
+    await turns()
     assert station.queue.asked("progress") == [[("a", "t", b'{"fraction":0.4,"message":null}')]]
 
 
@@ -191,8 +208,12 @@ async def test_progress_is_lost_rather_than_repeated(station, parts, run):
     run("a")
     station.queue.away = 1
     parts.answers.heard([Progress(1, 0.1, "x")])
-    await asyncio.sleep(0.01)
-    assert station.queue.asked("progress") == []
+    await turns()
+    assert station.queue.away == 0
+    # By then it would have been: what is newer may be told.
+    parts.answers.heard([Progress(1, 0.2, "y")])
+    await until(lambda: station.queue.asked("progress"))
+    assert station.queue.asked("progress") == [[("a", "t", b'{"fraction":0.2,"message":"y"}')]]
 
 
 async def test_sizes_memory_and_probes_are_kept(station, parts, clock):
@@ -206,7 +227,7 @@ async def test_sizes_memory_and_probes_are_kept(station, parts, clock):
 
 async def one_beat(beats):
     task = asyncio.create_task(beats.run())
-    await asyncio.sleep(0.02)
+    await turns()
     task.cancel()
     await asyncio.wait({task})
 
@@ -227,9 +248,11 @@ async def test_a_beat_names_what_is_held_and_puts_differences_right(station, par
 
 
 async def test_a_beat_is_repeated_soon_while_redis_is_away(station, parts):
-    station.queue.away = 1
+    station.queue.away = 3
     task = asyncio.create_task(parts.beats.run())
-    await asyncio.sleep(0.3)
+    async with asyncio.timeout(5):
+        # Beats are 2 s apart: three of them would take longer.
+        await until(lambda: station.queue.asked("beat"))
     task.cancel()
     await asyncio.wait({task})
     assert len(station.queue.asked("beat")) == 1
