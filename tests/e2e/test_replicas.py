@@ -69,6 +69,7 @@ def test_one_key_at_forty_connections_makes_one_job(four: Api) -> None:
             four.url + "/v1/models/echo/jobs",
             json={"input": {"message": 1}},
             headers={"Idempotency-Key": "across-processes"},
+            timeout=30,
         )
 
     with ThreadPoolExecutor(40) as pool:
