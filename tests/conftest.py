@@ -29,7 +29,7 @@ class RedisServer:
         """Start it (again) and wait until it answers."""
         cut_torn_transaction(Path(self.command[self.command.index("--dir") + 1]))
         self.process = subprocess.Popen(self.command, stdout=subprocess.DEVNULL)
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + 30
         while True:
             try:
                 redis.Redis.from_url(self.url).ping()

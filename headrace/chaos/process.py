@@ -124,6 +124,8 @@ class Process:
             for pid in below:
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGKILL)
+            # Who clears up after them is not to meet one that still writes.
+            until(lambda: not any(alive(pid) for pid in below), 10.0, f"{below} have ended")
 
     def stop(self, seconds: float = 20.0) -> int:
         """Ask it to end, as an init system does; return its exit code."""

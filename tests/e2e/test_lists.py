@@ -86,7 +86,8 @@ def test_a_batch_of_a_thousand(api: Api) -> None:
     assert len({job["id"] for job in made["jobs"]}) == 1000
     until(
         lambda: api.call("GET", f"/v1/batches/{made['batch']}").json()["finished_at"],
-        what="a thousand are done",
+        60,
+        "a thousand are done",
     )
     assert len(set(ids(api, batch=made["batch"], limit=150))) == 1000
 

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
-import httpx
 import pytest
 
 from headrace.chaos.stack import Api, Stack, until
 
 from .folders import EXAMPLES, MODELS
+from .held import sends
 from .problems import problem
 
 GIVEN = {"message": "x"}
@@ -68,28 +70,37 @@ def test_submits_go_through_again_once_it_is_back(stack: Stack, away: Api) -> No
     assert away.run("echo", GIVEN)["output"] == GIVEN
 
 
-def test_a_held_wait_outlives_an_outage(stack: Stack, served: Api) -> None:
-    job = served.submit("actor", {"seconds": 2})["id"]
+def test_a_held_wait_outlives_an_outage(stack: Stack, served: Api, tmp_path: Path) -> None:
+    gate, sent = tmp_path / "gate", threading.Event()
+    job = served.submit("actor", {"gate": str(gate)})["id"]
     served.reaches(job, "running")
     with ThreadPoolExecutor(1) as pool:
-        held = pool.submit(served.call, "GET", f"/v1/jobs/{job}?wait=20")
-        time.sleep(0.3)
+        held = pool.submit(sends, served, job, sent)
+        assert sent.wait(20)
+        # What is asked after it is answered after it was heard.
+        assert served.get(job)["status"] == "running"
         stack.redis.kill()
         time.sleep(0.5)
         back(stack)
-        answer: httpx.Response = held.result(30)
+        gate.touch()
+        answer = held.result(30)
     # Held to the end, or told that the queue is away: never a wrong state.
     assert answer.status_code in (200, 503)
     assert served.finished(job)["status"] == "succeeded"
 
 
 def test_a_result_made_while_it_is_away_is_stored_when_it_is_back(
-    stack: Stack, served: Api
+    stack: Stack, served: Api, tmp_path: Path
 ) -> None:
-    job = served.submit("actor", {"seconds": 1, "name": "kept"})["id"]
-    served.reaches(job, "running")
+    gate, journal = tmp_path / "gate", tmp_path / "journal"
+    given = {"name": "kept", "gate": str(gate), "journal": str(journal)}
+    job = served.submit("actor", given)["id"]
+    # It is called running a little before.
+    until(journal.exists, what="the engine has begun")
     stack.redis.kill()
-    time.sleep(1.5)
+    gate.touch()
+    until(lambda: "end kept" in journal.read_text(), 20, "its result is made")
+    time.sleep(0.5)
     back(stack)
     ended = served.finished(job, 20)
     assert (ended["status"], ended["attempt"], ended["output"]["name"]) == ("succeeded", 1, "kept")

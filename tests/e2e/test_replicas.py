@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import httpx
 import pytest
@@ -11,6 +13,7 @@ import pytest
 from headrace.chaos.stack import Api, Stack, tree, until
 
 from .folders import EXAMPLES, MODELS
+from .held import held, waits
 
 
 @pytest.fixture(scope="module")
@@ -66,6 +69,7 @@ def test_one_key_at_forty_connections_makes_one_job(four: Api) -> None:
             four.url + "/v1/models/echo/jobs",
             json={"input": {"message": 1}},
             headers={"Idempotency-Key": "across-processes"},
+            timeout=30,
         )
 
     with ThreadPoolExecutor(40) as pool:
@@ -99,11 +103,12 @@ def test_a_job_expires_although_no_worker_lives(stack: Stack, four: Api) -> None
     assert (ended["status"], ended["error"]["code"]) == ("expired", "expired")
 
 
-def test_a_drained_api_answers_held_waits(stack: Stack) -> None:
-    api = stack.api()
-    job = api.submit("actor", {"seconds": 4})["id"]
-    with ThreadPoolExecutor(1) as pool:
-        held = pool.submit(api.call, "GET", f"/v1/jobs/{job}?wait=30")
-        until(lambda: api.get(job)["status"] == "running")
+def test_a_drained_api_answers_held_waits(stack: Stack, four: Api, tmp_path: Path) -> None:
+    api, sent = stack.api(), threading.Event()
+    with held(four, tmp_path) as job, ThreadPoolExecutor(1) as pool:
+        waiting = pool.submit(waits, api, job, sent)
+        assert sent.wait(20)
+        # What is asked after it is answered after it was heard.
+        assert api.get(job)["status"] == "running"
         assert api.process.stop() == 0
-        assert held.result(5).json()["status"] == "running"
+        assert waiting.result(5)["status"] == "running"

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from headrace.chaos.stack import Api, Process, Stack, children, free_port, tree, until
+from headrace.chaos.stack import Api, Process, Stack, alive, children, free_port, tree, until
 
 from .folders import EXAMPLES, MODELS
 
@@ -44,7 +44,8 @@ class Up:
         below = tree(self.process.pid)[1:]
         self.process.signal(signal.SIGINT)
         until(lambda: self.process.exit_code is not None, 30, "up has ended")
-        assert not [pid for pid in below if Path(f"/proc/{pid}").exists()]
+        # What has ended is listed until init collects it.
+        assert not [pid for pid in below if alive(pid)]
         assert self.process.exit_code is not None
         return self.process.exit_code
 
@@ -79,23 +80,33 @@ def test_queued_jobs_are_there_after_a_restart(up: Up) -> None:
 def test_a_second_one_on_the_same_data_is_refused(up: Up, own_stack: Stack) -> None:
     words = ["up", str(EXAMPLES / "echo"), "--port", "0", "--data-dir", str(up.data)]
     second = own_stack.run("second", "headrace", *words)
-    until(lambda: second.exit_code is not None, 20)
+    until(lambda: second.exit_code is not None, 60)
     assert second.exit_code not in (None, 0)
     assert "data" in second.said()
     assert up.api.status("/healthz") == 200
 
 
 def test_whatever_dies_is_started_again(up: Up) -> None:
-    for pid in children(up.process.pid):
+    parts = children(up.process.pid)
+    for pid in parts:
         name = Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode()
         subprocess.run(["kill", "-9", str(pid)], check=True)
+        until(lambda pid=pid: _has_another(up, pid, len(parts)), 40, f"there is another {name}")
         until(lambda: _serves(up.api), 40, f"all is well after the death of {name}")
     assert up.interrupt() == 0
+
+
+def _has_another(up: Up, gone: int, count: int) -> bool:
+    """Whether something was started in its place: that all is well may be what was before."""
+    now = children(up.process.pid)
+    return gone not in now and len(now) == count
 
 
 def _serves(api: Api) -> bool:
     ready = all(api.status(f"/healthz?model={name}") == 200 for name in ("echo", "actor"))
     if not ready or api.status("/healthz") != 200:
         return False
-    answer = api.post("echo", {"message": 1}, headers={"Prefer": "wait=5"})
-    return answer.status_code == 200
+    # A worker that has died is called ready until it is missed.
+    asked = {"echo": {"message": 1}, "actor": {"name": "a"}}
+    answers = [api.post(*each, headers={"Prefer": "wait=5"}) for each in asked.items()]
+    return {answer.status_code for answer in answers} == {200}

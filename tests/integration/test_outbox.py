@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator
 import pytest
 from msgspec.structs import replace
 
+from headrace.chaos.aftermath import still_telling
 from jobs.audit import audit
 from jobs.errors import NoSuchWebhook
 from jobs.ids import shard_of
@@ -54,6 +55,23 @@ async def test_an_end_is_told_once_whoever_comes_first(rig: Rig, sender: Sender)
     assert await sender.log.of(job.id, "other") == []
     kept = await rig.get(job)
     assert kept.retained_until >= soon(86400) - 5000
+
+
+async def test_what_no_sender_has_taken_up_is_still_to_be_told(
+    rig: Rig, sender: Sender, redis_url: str
+) -> None:
+    async def telling() -> bool:
+        return await asyncio.to_thread(still_telling, redis_url)
+
+    assert not await telling()
+    await ended(rig)
+    assert await telling()
+    [delivery] = await sender.post()
+    assert await telling()
+    await sender.settle(delivery, Verdict.RETRY, soon(60))
+    assert await telling()
+    await sender.settle(delivery, Verdict.DELIVERED)
+    assert not await telling()
 
 
 async def test_a_lease_that_runs_out_is_taken_over(rig: Rig, sender: Sender) -> None:

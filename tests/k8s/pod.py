@@ -52,6 +52,7 @@ class Pod:
         self._container = Container.make(self._spec, place)
         self._process: subprocess.Popen[bytes] | None = None
         self._deleted = threading.Event()
+        self._telling = threading.Lock()
         self._thread = threading.Thread(target=self._watch, name=f"kubelet-{self.name}")
 
     def port(self, name: str) -> int:
@@ -100,8 +101,7 @@ class Pod:
             self._become(ready=True)
         while not self._deleted.wait(_TICK_S):
             if self._process.poll() is not None:
-                self.troubles.append(f"{self.name} ended by itself: {self._process.returncode}")
-                self._become(ready=False)
+                self._has_ended(self._process.returncode)
                 return
             for probe in [startup] if startup else list(probes.values()):
                 verdict = probe.ask(self.address) if probe.due else None
@@ -116,12 +116,20 @@ class Pod:
                 elif not verdict:
                     self.troubles.append(f"{self.name} would have been killed by its {probe.kind}")
 
+    def _has_ended(self, code: int) -> None:
+        # What was told to end has not ended by itself, and may have been told only just now.
+        if not self._deleted.is_set():
+            self.troubles.append(f"{self.name} ended by itself: {code}")
+        self._become(ready=False)
+
     def _become(self, *, ready: bool) -> None:
         if ready and (lie := self.truth(self)) and not self._deleted.is_set():
             self.troubles.append(f"{self.name} was called ready: {lie}")
-        if ready != self.ready:
-            self.ready = ready
-            self.on_ready(self, ready)
+        with self._telling:
+            # Deleted while it was looked into: Services have been told already that it goes.
+            if ready != self.ready and not (ready and self._deleted.is_set()):
+                self.ready = ready
+                self.on_ready(self, ready)
 
     def delete(self) -> Ended:
         """Take it off its Services, run its preStop hook, ask it to end, and kill what does not."""

@@ -79,12 +79,14 @@ def the_engine_keeps_dying(site: Site, worker: Worker) -> None:
     with site.tells("HeadraceEngineRestarting", instance=worker.instance) as fires:
         pid = 0
         for _ in range(5):
-            pid = until(
-                lambda last=pid: worker.process.engine() != last and worker.process.engine()
-            )
+            pid = until(lambda last=pid: _another(worker.process.engine(), last))
             os.kill(pid, signal.SIGKILL)
         fires()
     worker.ready()
+
+
+def _another(engine: int, last: int) -> int:
+    return engine if engine != last else 0
 
 
 def busy(site: Site) -> None:

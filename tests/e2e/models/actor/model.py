@@ -19,6 +19,8 @@ class Input(BaseModel):
     name: str = ""
     #: A file that takes one line before and one after.
     journal: str = ""
+    #: A file without which it does not end.
+    gate: str = ""
 
 
 class Output(BaseModel):
@@ -64,6 +66,8 @@ def _do(item, job):
             time.sleep(0.01)
     elif item.seconds:
         time.sleep(item.seconds)
+    while item.gate and not Path(item.gate).exists():
+        time.sleep(0.01)
     if item.do == "raise":
         return ValueError("told to fail")
     if item.do == "raise_retryable":

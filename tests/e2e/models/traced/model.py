@@ -16,6 +16,8 @@ class Input(BaseModel):
     do: Literal["return", "raise_once", "crash_once"] = "return"
     file: str = ""
     say: str = ""
+    #: A file without which it does not end.
+    gate: str = ""
 
 
 class Output(BaseModel):
@@ -50,6 +52,8 @@ class Model:
         if item.say:
             job.log(item.say)
         time.sleep(item.seconds)
+        while item.gate and not Path(item.gate).exists():
+            time.sleep(0.01)
         if item.do != "return" and not Path(item.file).exists():
             Path(item.file).touch()
             if item.do == "raise_once":
