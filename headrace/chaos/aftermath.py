@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from headrace.chaos.client import Client, Refused
 from jobs.audit import audit
 from jobs.connection import RedisConnections
+from jobs.outbox import Outbox
 from jobs.policy import QueueOptions
 from jobs.snapshot import shard_keys
 
@@ -18,8 +19,6 @@ _STAY = frozenset(
     {"beats", "bell", "counts", "fence", "format", "stats", "worker"}
     | {"outbox", "delivery", "called", "told"}
 )
-#: Kinds that are there while a delivery is pending.
-_TELLING = frozenset({"calls", "lines", "retry"})
 
 
 def books(redis_url: str, options: QueueOptions) -> list[str]:
@@ -54,8 +53,16 @@ def leftovers(redis_url: str) -> dict[str, int]:
 
 
 def still_telling(redis_url: str) -> bool:
-    """Return whether a delivery waits for a try, or for the answer to one to be noted."""
-    return not _TELLING.isdisjoint(_kinds(redis_url))
+    """Return whether an event is no delivery yet, as the end of a batch may be when its last job
+    was told of, or a delivery waits for a try, or for the answer to one to be noted.
+    """
+
+    async def look() -> bool:
+        async with RedisConnections(redis_url) as connections:
+            outbox = Outbox(connections, QueueOptions(), sender="aftermath")
+            return any([await outbox.pending(shard) for shard in await outbox.shards()])
+
+    return asyncio.run(look())
 
 
 def _kinds(redis_url: str) -> Counter[str]:
