@@ -30,11 +30,12 @@ from .zoo import ENDLESS, FAILS_FIRST, KINDS, Zoo
 #: In CI three days take half a minute, in full a quarter of an hour less ten.
 SCALE = 1e-3 if FULL else 1e-4
 TIMED_SCALE = 1e-3
-#: All delays of the schedule, the longest jitter, and what RQ, its death and a timeout add.
-LONGEST_S = 272_105 * SCALE * 1.2 + 150
 #: A call may take so long, in seconds; where outcomes are compared, a busy machine must not make
 #: a timeout of what answers.
 TIMEOUT_S, PATIENT_S = 1.0, 2.5
+#: All delays of the schedule, the longest jitter, the timeouts, and what RQ and its deaths add: a
+#: busy machine starts it again slowly, and a minute is lost with each lock.
+LONGEST_S = 272_105 * SCALE * 1.2 + 10 * PATIENT_S + 240
 #: RQ's lock of one that was killed lasts a minute; until then the cron finds what is due.
 KILL_EVERY_S = 20.0
 EACH = 3
