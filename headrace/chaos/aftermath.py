@@ -53,9 +53,10 @@ def leftovers(redis_url: str) -> dict[str, int]:
 
 
 def still_telling(redis_url: str) -> bool:
-    """Return whether an event has no delivery yet, or one waits for a try or its answer's noting.
+    """Return whether an event is no delivery yet, as the end of a batch may be when its last job
+    was told of, or a delivery waits for a try, or for the answer to one to be noted.
 
-    Of its event nobody sees a key: the outbox is there also when it is empty.
+    Keys do not say so: an outbox is there also when it is empty.
     """
 
     async def look() -> bool:

@@ -53,7 +53,7 @@ class Victim:
             return None
         if not self.child:
             return self.process.pid
-        return next(iter(children(self.process.pid)[-1:]), None)
+        return next(filter(alive, reversed(children(self.process.pid))), None)
 
     def catch(self) -> tuple[int | None, int]:
         """Wait until it is in the middle of something; its pid, and what `busy` said."""
@@ -94,6 +94,12 @@ class Supervisor:
     def condemn(self, pid: int) -> None:
         """This process is about to be ended on purpose."""
         self._condemned.add(pid)
+
+    def all_back(self) -> bool:
+        """Whether each runs that was to be ended: one runs on for a moment after its signal."""
+        return all(
+            each.running and each.pid not in self._condemned for each in self.processes.values()
+        )
 
     def _watch(self) -> None:
         while not self._stop.wait(WATCH_S):

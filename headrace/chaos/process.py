@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
+import random
 import signal
 import socket
 import subprocess
@@ -15,11 +17,19 @@ from typing import Self, TypeVar
 Answer = TypeVar("Answer")
 
 
+#: Below those that systems give away by themselves, to whoever connects or binds to port 0.
+_PORTS = range(15_000, 32_000)
+#: No port is returned twice: what it is for may be long in starting, or may start again.
+_ports = itertools.cycle(random.sample(_PORTS, len(_PORTS)))
+
+
 def free_port() -> int:
-    """Return a loopback port that was free a moment ago."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """Return a loopback port that nobody listens on, and that nobody is given by chance."""
+    while True:
+        port = next(_ports)
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
 
 
 def until(ask: Callable[[], Answer], seconds: float = 20.0, what: str = "") -> Answer:
@@ -103,7 +113,12 @@ class Process:
 
     def engine(self) -> int:
         """The pid of a worker's engine, once there is one."""
-        return until(lambda: children(self.pid), what=f"a child of {self._command}")[-1]
+
+        def living() -> list[int]:
+            # One that has died may still wait to be reaped, beside its successor.
+            return [each for each in children(self.pid) if alive(each)]
+
+        return until(living, what=f"a child of {self._command}")[-1]
 
     def signal(self, number: int) -> None:
         """Send a signal to it alone."""

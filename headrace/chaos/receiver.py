@@ -42,11 +42,12 @@ class Receiver(Listening):
         verified: Verify | None = None,
     ) -> None:
         self._verified = verified or signed
-        self._opens_at = opens_at
+        self.opens_at = opens_at
         self._file = os.open(book, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
         self._dice = random.Random(f"receiver-{seed}")
         self._fails = fails
         self._lock = threading.Lock()
+        self._closed = False
         #: webhook-id -> when it was taken (Unix time)
         self.came: dict[str, float] = {}
         #: webhook-id -> (type, job or batch, its status) of each event that was taken
@@ -74,14 +75,17 @@ class Receiver(Listening):
         trace: TracebackType | None,
     ) -> None:
         super().__exit__(kind, error, trace)
-        os.close(self._file)
+        # A call may still be in its thread: the number of the file is soon another's.
+        with self._lock:
+            self._closed = True
+            os.close(self._file)
 
     def take(self, headers: dict[str, str], body: bytes) -> str:
         """Write down what came; say what to do: answer `ok`, answer `error`, or `cut`."""
         with self._lock:
             self.calls += 1
             fate = self._dice.random()
-            if fate < self._fails / 2 or time.time() < self._opens_at:
+            if self._closed or fate < self._fails / 2 or time.time() < self.opens_at:
                 return "error"
             identifier = headers.get("webhook-id", "")
             if not self._verified(headers, body):

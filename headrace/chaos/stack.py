@@ -91,7 +91,12 @@ class Stack:
             self._guard.kill()
             self._guard.communicate()
         if self._own_folder and "CHAOS_KEEP" not in os.environ:
-            shutil.rmtree(self.folder)
+            until(self._removed, what=f"the end of {self.folder}")
+
+    def _removed(self) -> bool:
+        # What was killed may be in the middle of its last write.
+        shutil.rmtree(self.folder, ignore_errors=True)
+        return not self.folder.exists()
 
     def _redis_command(self) -> list[str]:
         command = [find_server().path, "--port", "0", "--unixsocket", str(self.socket)]

@@ -14,14 +14,12 @@ from datetime import datetime
 from typing import Any
 
 import pytest
-import redis
 
 from headrace.chaos.side_log import SideLog
 from headrace.chaos.stack import Api, Process, Stack, until
-from jobs.shards import shards_for_model
 
 from .sizes import report, seed, size
-from .workers import await_ready, events, ready, variant, worker_of
+from .workers import Books, await_ready, events, ready, variant, worker_of
 
 #: the default of BEAT_LIMIT_S, and what is allowed on top of it
 LIMIT_S, SLACK_S = 10.0, 1.0
@@ -50,25 +48,6 @@ class Death:
     def sweep_s(self) -> float:
         """From the moment at which it could be buried."""
         return self.took_s - (LIMIT_S - self.beat_age_s)
-
-
-class Books:
-    """What Redis has of one model's workers; read to explain a figure, never for a verdict."""
-
-    def __init__(self, stack: Stack, model: str) -> None:
-        self._client = redis.Redis.from_url(stack.redis_url)
-        self._prefix = f"hr:{{s{shards_for_model(model)[0]:03d}}}:"
-
-    def beat_age_s(self, worker: str) -> float:
-        seconds, micro = self._client.time()
-        for life, score in self._client.zscan_iter(self._prefix + "beats"):
-            if life.decode().startswith(worker + ":"):
-                return seconds + micro / 1e6 - score / 1000
-        raise LookupError(worker)
-
-    def held(self) -> int:
-        keys = self._client.keys(self._prefix.replace("{", "[{]") + "held:*")
-        return sum(self._client.hlen(key) for key in keys)
 
 
 def batch(api: Api, model: str, inputs: list[dict[str, Any]], **options: Any) -> list[str]:

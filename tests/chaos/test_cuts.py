@@ -108,7 +108,7 @@ def all_has_happened(bench: Bench, crowd: Crowd) -> None:
     def has() -> bool:
         return bool(crowd.errors) or (crowd.laps >= CLIENTS and bench.all_said())
 
-    until(has, 60, "everything has happened")
+    until(has, 120, "everything has happened")
 
 
 def fire_pairs(bench: Bench, chance: random.Random, count: int) -> int:

@@ -4,24 +4,35 @@ from __future__ import annotations
 
 import signal
 import time
+from pathlib import Path
 
 from headrace.chaos.side_log import SideLog
 from headrace.chaos.stack import Api, Process, Stack, until
 
-from .workers import await_ready, worker_of
+from .workers import await_ready, variant, worker_of
 
 LIMIT_S = 2.0
+MODEL = "gated"
+#: What the chaos model sleeps by, and a wait for the gate in its place.
+SLEEPS = "time.sleep(max(item.seconds for item in batch))"
+WAITS = """while max(item.seconds for item in batch) and not Path(f"{_LOG}.open").exists():
+            time.sleep(0.01)"""
 
 
-def busy(stack: Stack, seconds: float, **settings: str) -> tuple[Api, Process, str]:
-    """An API, and a worker that runs one job."""
+def busy(stack: Stack, **settings: str) -> tuple[Api, Process, str]:
+    """An API, and a worker that runs one job: until `let_end`, however late the machine is."""
     api = stack.api(beat_limit_s=f"{LIMIT_S:g}")
-    worker = worker_of(stack, "w", beat_limit_s=f"{LIMIT_S:g}", **settings)
-    await_ready(api, 1)
-    job = api.submit("chaos", {"seconds": seconds}, timeout_s=600)["id"]
+    model = variant(stack, MODEL, (SLEEPS, WAITS))
+    worker = worker_of(stack, "w", model, beat_limit_s=f"{LIMIT_S:g}", **settings)
+    await_ready(api, 1, MODEL)
+    job = api.submit(MODEL, {"seconds": 1.0}, timeout_s=600)["id"]
     log = SideLog(stack.side_log)
     until(lambda: log.busy(worker.engine()), what="the worker runs it")
     return api, worker, str(job)
+
+
+def let_end(stack: Stack) -> None:
+    Path(f"{stack.side_log}.open").touch()
 
 
 def runs_of(stack: Stack, job: str) -> int:
@@ -31,10 +42,11 @@ def runs_of(stack: Stack, job: str) -> int:
 
 
 def test_a_result_waits_in_the_drain_for_redis_to_come_back(stack: Stack) -> None:
-    api, worker, job = busy(stack, 1.0, drain_s="60")
+    api, worker, job = busy(stack, drain_s="60")
     engine = worker.engine()
     stack.redis.kill()
     worker.signal(signal.SIGTERM)
+    let_end(stack)
     log = SideLog(stack.side_log)
     # By its pid: with nothing more to run the engine ends soon after the batch.
     until(lambda: not log.busy(engine), what="the batch ends")
@@ -50,10 +62,11 @@ def test_a_result_waits_in_the_drain_for_redis_to_come_back(stack: Stack) -> Non
 def test_a_worker_that_cannot_store_its_results_says_so_and_they_are_run_again(
     stack: Stack,
 ) -> None:
-    api, worker, job = busy(stack, 1.0, drain_s="2")
+    api, worker, job = busy(stack, drain_s="2")
     stack.redis.kill()
     began = time.monotonic()
     worker.signal(signal.SIGTERM)
+    let_end(stack)
     until(lambda: not worker.running, 30, "the worker ends")
     assert worker.exit_code == 1
     # It waits for five seconds at the least, however little time the batch had.

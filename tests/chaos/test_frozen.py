@@ -19,7 +19,7 @@ from headrace.chaos.side_log import Run, SideLog
 from headrace.chaos.stack import Process, Stack, until
 
 from .sizes import report, seed, size
-from .workers import await_ready, events, worker_of
+from .workers import Books, await_ready, events, said_at, worker_of
 
 LIMIT_S = 2.0
 #: workers frozen at a time; one more is never frozen
@@ -37,8 +37,12 @@ class Freeze:
 
     worker: Process
     parts: str
-    asleep: float
+    #: the life that it sleeps in, as Redis calls it
+    life: str
+    asleep: float = 0.0
     awake: float = 0.0
+    #: when it began its next life (Unix time): it has heard of its burial, and no sooner
+    reborn: float | None = None
     #: how long after it woke its first new run began
     back_s: float | None = None
 
@@ -56,6 +60,19 @@ class Freeze:
         for pid in self.pids:
             os.kill(pid, number)
 
+    def look(self, runs: list[Run]) -> None:
+        """Note its next life, and the first run that began in it."""
+        lives = events(self.worker, "worker_registered")
+        later = lives[[each["life"] for each in lives].index(self.life) + 1 :]
+        self.reborn = said_at(later[0]) if later else None
+        # What it begins before it hears of its burial is of the life that is over.
+        since = self.reborn if self.buried else 0.0
+        if since is None:
+            return
+        own = [run for run in runs if run.feeder == self.worker.pid and run.began_wall > since]
+        began = [run.began for run in own if run.began > self.awake]
+        self.back_s = min(began) - self.awake if began else None
+
 
 def load(client: Client, rng: random.Random, stop: threading.Event) -> None:
     numbers = count()
@@ -71,17 +88,20 @@ def load(client: Client, rng: random.Random, stop: threading.Event) -> None:
 
 
 def freeze_all(
-    log: SideLog, workers: list[Process], parts: list[str], rng: random.Random
+    log: SideLog, books: Books, workers: list[Process], parts: list[str], rng: random.Random
 ) -> list[Freeze]:
     """Put each worker to sleep while it runs something, and wake each past the limit."""
     asleep: list[Freeze] = []
     for worker, part in zip(workers, parts, strict=True):
         until(lambda worker=worker: log.busy(worker.engine()), what="the worker runs something")
-        freeze = Freeze(worker, part, 0.0)
+        freeze = Freeze(worker, part, events(worker, "worker_registered")[-1]["life"])
         freeze.signal(signal.SIGSTOP)
         freeze.asleep = time.monotonic()
         asleep.append(freeze)
     time.sleep(LIMIT_S + 1.0)
+    # Who looks for the dead once a second may itself be late.
+    gone = {freeze.life for freeze in asleep if freeze.buried}
+    until(lambda: not gone & books.alive(), what="they are buried")
     for freeze in asleep:
         time.sleep(rng.uniform(0, 0.5))
         freeze.signal(signal.SIGCONT)
@@ -95,12 +115,7 @@ def await_work(log: SideLog, freezes: list[Freeze]) -> None:
     while time.monotonic() < end and any(each.back_s is None for each in freezes):
         log.poll()
         for each in freezes:
-            lives = events(each.worker, "worker_registered")
-            new_life = len(lives) > len(events(each.worker, "worker_was_buried"))
-            begun = [run.began for run in log.runs() if run.feeder == each.worker.pid]
-            later = [began for began in begun if began > each.awake]
-            if later and new_life:
-                each.back_s = min(later) - each.awake
+            each.look(log.runs())
         time.sleep(0.1)
 
 
@@ -119,7 +134,9 @@ def stale(job_runs: list[Run], outcome: str, freezes: list[Freeze]) -> bool:
 def explained(run: Run, freezes: list[Freeze]) -> bool:
     """Whether a run that was not the last of its job was on a worker that was put to sleep."""
     return any(
-        freeze.buried and run.feeder == freeze.worker.pid and run.began < freeze.awake + 1.0
+        freeze.buried
+        and run.feeder == freeze.worker.pid
+        and run.began_wall < (freeze.reborn or 0.0) + 1.0
         for freeze in freezes
     )
 
@@ -133,7 +150,7 @@ def test_a_worker_that_slept_past_the_limit_writes_nothing_and_goes_on(stack: St
     api = stack.api(**settings)
     workers = [worker_of(stack, f"w{each}", **settings) for each in range(AT_ONCE + 1)]
     await_ready(api, AT_ONCE + 1)
-    log = SideLog(stack.side_log)
+    log, books = SideLog(stack.side_log), Books(stack, "chaos")
     client = Client([api], Ledger(stack.folder / "ledger.jsonl"))
     stop = threading.Event()
     loading = threading.Thread(target=load, args=(client, rng, stop))
@@ -142,7 +159,7 @@ def test_a_worker_that_slept_past_the_limit_writes_nothing_and_goes_on(stack: St
     try:
         while len(freezes) < wanted:
             parts = [PARTS[(len(freezes) + at) % 3] for at in range(AT_ONCE)]
-            these = freeze_all(log, workers[1:], parts, rng)
+            these = freeze_all(log, books, workers[1:], parts, rng)
             freezes += these
             await_work(log, these)
     finally:

@@ -13,10 +13,10 @@ import pytest
 from headrace.chaos.client import Client
 from headrace.chaos.ledger import Ledger
 from headrace.chaos.side_log import SideLog
-from headrace.chaos.stack import Api, Process, Stack
+from headrace.chaos.stack import Api, Process, Stack, until
 
 from .sizes import FULL, report, seed, size
-from .workers import await_ready, variant, worker_of
+from .workers import Books, await_ready, variant, worker_of
 
 DRAIN_S = 30.0 if FULL else 10.0
 #: The last worker gets so little time that it hands most of its batches back.
@@ -77,11 +77,11 @@ def restart_worker(worker: Process) -> tuple[int, float]:
     return code, took_s
 
 
-def restart_api(api: Api, waits: ThreadPoolExecutor) -> tuple[int, float]:
+def restart_api(api: Api, books: Books, waits: ThreadPoolExecutor) -> tuple[int, float]:
     """With waits open on it; return its exit code and how long the slowest of them took."""
-    job = api.submit("cold", {})
-    held: list[Future[tuple[float, str]]] = [waits.submit(_wait, api, job["id"]) for _ in range(4)]
-    time.sleep(0.5)
+    jobs = [api.submit("cold", {})["id"] for _ in range(4)]
+    held: list[Future[tuple[float, str]]] = [waits.submit(_wait, api, job) for job in jobs]
+    until(lambda: books.watched().issuperset(jobs), what="all are held")
     assert not any(each.done() for each in held)
     asked = time.monotonic()
     code = api.process.stop(DRAIN_S + 30)
@@ -107,6 +107,7 @@ def test_rolling_restarts_cost_no_job_and_no_crash(stack: Stack) -> None:
     cold = stack.worker(variant(stack, "cold"))
     apis[0].ready("cold")
     assert cold.stop() == 0
+    books = Books(stack, "cold")
     drains = [*[DRAIN_S] * (WORKERS - 1), HURRIED_S]
     workers = [worker_of(stack, f"w{at}", drain_s=f"{s:g}") for at, s in enumerate(drains)]
     apis[0].ready("chaos")
@@ -121,7 +122,7 @@ def test_rolling_restarts_cost_no_job_and_no_crash(stack: Stack) -> None:
                 hurried.add(workers[-1].pid)
             left.append(restart_worker(workers[number % WORKERS]))
             if number % 4 == 3:
-                api_left.append(restart_api(apis[number // 4 % APIS], waits))
+                api_left.append(restart_api(apis[number // 4 % APIS], books, waits))
             await_ready(apis[0], WORKERS)
     client.read_all(120 if not FULL else 600)
     verdict = client.ledger.verdict()

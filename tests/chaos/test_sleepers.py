@@ -13,7 +13,7 @@ from headrace.chaos.side_log import SideLog
 from headrace.chaos.stack import Stack, until
 
 from .sizes import report
-from .workers import await_ready, events, variant, worker_of
+from .workers import Books, await_ready, events, variant, worker_of
 
 LIMIT_S = 2.0
 #: a waiter's process looks again at all it waits for this often
@@ -32,7 +32,8 @@ def test_what_a_sleeping_worker_has_only_claimed_is_run_by_another(stack: Stack)
     hung = api.submit("chaos", {"do": "hang_once"}, timeout_s=600)["id"]
     until(lambda: log.busy(sleeper.engine()), what="the worker hangs")
     submitted = [api.submit("chaos", {"n": number})["id"] for number in range(20)]
-    time.sleep(1)
+    books = Books(stack, "chaos")
+    until(lambda: books.held() > 1 + 8, what="it has claimed more than one batch")
     for pid in (sleeper.pid, sleeper.engine()):
         os.kill(pid, signal.SIGSTOP)
     # One batch may be running for the world although it is behind the one that hangs.
