@@ -32,7 +32,7 @@ SCALE = 1e-3 if FULL else 1e-4
 TIMED_SCALE = 1e-3
 #: A call may take so long, in seconds; where outcomes are compared, a busy machine must not make
 #: a timeout of what answers.
-TIMEOUT_S, PATIENT_S = 1.0, 2.5
+TIMEOUT_S, PATIENT_S = 1.0, 1.5
 #: All delays of the schedule, the longest jitter, the timeouts, and what RQ and its deaths add: a
 #: busy machine starts it again slowly, and a minute is lost with each lock.
 LONGEST_S = 272_105 * SCALE * 1.2 + 10 * PATIENT_S + 240
