@@ -18,18 +18,13 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 
+from headrace.chaos.process import free_port
+
 ROOT = Path(__file__).resolve().parent.parent
 #: Where the models are that are served.
 FOLDERS = (ROOT / "examples", ROOT / "benchmarks" / "models")
 READY_S = 120.0
 STOP_S = 30.0
-
-
-def free_port() -> int:
-    """Return a loopback port that was free a moment ago."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def until(ready: Callable[[], bool], what: str, process: subprocess.Popen[bytes]) -> None:

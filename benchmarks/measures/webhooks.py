@@ -15,7 +15,6 @@ import httpx
 from benchmarks.bench import Bench
 from benchmarks.processes import (
     ROOT,
-    free_port,
     headrace_api,
     headrace_worker,
     http_status,
@@ -23,6 +22,7 @@ from benchmarks.processes import (
     until,
 )
 from benchmarks.report import Row
+from headrace.chaos.process import free_port
 
 BARE = "a bare aiohttp loop, 8 at a time"
 _AT_ONCE = 8

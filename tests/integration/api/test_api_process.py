@@ -22,6 +22,7 @@ import pytest
 
 from api.main import StartRefused, preflight
 from api.settings import ApiSettings
+from headrace.chaos.process import free_port
 from jobs.cards import CardStore
 from jobs.connection import RedisConnections
 from tests.processes import alive
@@ -30,12 +31,6 @@ from .conftest import card_of
 
 ROOT = Path(__file__).parents[3]
 KEY = f"hr_{'k' * 12}_{'S' * 43}"
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def command_of(url: str, **settings: Any) -> tuple[list[str], dict[str, str]]:

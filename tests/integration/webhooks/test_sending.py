@@ -14,6 +14,7 @@ import pytest
 import redis
 from standardwebhooks.webhooks import Webhook as Reference
 
+from headrace.chaos.process import free_port
 from jobs.deliveries import DeliveryLog
 from jobs.ids import new_webhook_id
 from jobs.outbox import Outbox
@@ -21,7 +22,7 @@ from jobs.webhook import DeliveryStatus, NewDelivery
 from webhooks.endpoints import endpoint_of
 
 from ..queue_rig import SHARDS, Rig, rig_on
-from .receiver import SECRET, Process, end_jobs, free_port, publish, receiving, until
+from .receiver import SECRET, Process, end_jobs, publish, receiving, until
 
 
 async def until_status(rig: Rig, owner: str, status: DeliveryStatus, within_s: float = 20.0):
