@@ -11,6 +11,7 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
 from jobs.errors import WrongRedis
+from jobs.wires import wire
 
 #: Scheme -> what it leads to, and the scheme of one server of it.
 _SCHEMES = {
@@ -54,7 +55,7 @@ def target_of(url: str, timeout_s: float) -> Target:
     kind, single = _SCHEMES[scheme]
     if kind == "server":
         settings = _settings(url, timeout_s)
-        return Target(kind, url, settings.pop("connection_class", Connection), settings)
+        return Target(kind, url, wire(settings.pop("connection_class", Connection)), settings)
     split = urlsplit(f"//{rest}")
     user, _, hosts = split.netloc.rpartition("@")
     options = dict(parse_qsl(split.query))
@@ -71,7 +72,7 @@ def target_of(url: str, timeout_s: float) -> Target:
     user = f"{user}@" if user else ""
     query = f"?{urlencode(options)}" if options else ""
     settings = _settings(f"{single}://{user}host:1/{database or 0}{query}", timeout_s)
-    connection = settings.pop("connection_class", Connection)
+    connection = wire(settings.pop("connection_class", Connection))
     shared = {
         name: value
         for name, value in settings.items()

@@ -10,6 +10,8 @@ from typing import Any
 import pytest
 import redis
 import uvloop
+from hiredis import pack_command
+from redis.asyncio.connection import AbstractConnection
 
 from headrace.chaos.points import Point
 from headrace.chaos.proxy import Proxy
@@ -112,6 +114,35 @@ def test_a_connection_that_was_reset_while_idle_costs_no_call(
                 await idle._writer.wait_closed()
         assert await calls.send(("ECHO", "b")) == b"b"
         await calls.close()
+
+    with Proxy(redis_url, "test") as proxy, asyncio.Runner(loop_factory=new_loop) as runner:
+        runner.run(through(proxy))
+
+
+async def echo(connection: AbstractConnection) -> None:
+    """Send and read on a connection as it is."""
+    with translated():
+        await connection.send_packed_command(pack_command(("ECHO", "a")), check_health=False)
+        await connection.read_response()
+
+
+@pytest.mark.parametrize("new_loop", [asyncio.new_event_loop, uvloop.new_event_loop])
+@pytest.mark.parametrize("timeout_s", [None, 5.0])
+def test_a_connection_that_is_lost_before_the_write_is_no_fault_of_the_program(
+    redis_url: str, new_loop: Callable[[], asyncio.AbstractEventLoop], timeout_s: float | None
+) -> None:
+    async def through(proxy: Proxy) -> None:
+        target = target_of(proxy.url, 5.0)
+        connection = target.connection(**{**target.settings, "socket_timeout": timeout_s})
+        await connection.connect()
+        await asyncio.to_thread(proxy.cut_all)
+        # As where it is lost between the look at it and the write, or between connect and HELLO.
+        async with asyncio.timeout(5):
+            with pytest.raises(ConnectionResetError):
+                await connection._writer.wait_closed()
+        with pytest.raises(QueueUnavailable):
+            await echo(connection)
+        assert not connection.is_connected
 
     with Proxy(redis_url, "test") as proxy, asyncio.Runner(loop_factory=new_loop) as runner:
         runner.run(through(proxy))

@@ -8,6 +8,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -85,6 +86,9 @@ class Site:
         process = self.stack.worker(folder, environment=given, **{**own, **more})
         worker = Worker(process, port)
         worker.ready()
+        # An API hears of a new model a moment later.
+        knows = [partial(api.call, "GET", f"/v1/models/{name}") for api in self.apis]
+        until(lambda: all(ask().status_code == 200 for ask in knows), 60, f"{name} is known")
         self.lookout.scrape("worker", self.name, port)
         return worker
 

@@ -7,17 +7,18 @@ from redis.asyncio.connection import Connection, SSLConnection, UnixDomainSocket
 
 from jobs.errors import WrongRedis
 from jobs.redis_url import target_of
+from jobs.wires import wire
 
 
 def test_one_server() -> None:
     target = target_of("redis://user:p%40ss@host:7000/3", 5)
-    assert (target.kind, target.connection) == ("server", Connection)
+    assert (target.kind, target.connection) == ("server", wire(Connection))
     assert target.settings["host"] == "host"
     assert [target.settings[name] for name in ("port", "db", "username", "password")] == [
         *(7000, 3, "user", "p@ss")
     ]
-    assert target_of("rediss://host", 5).connection is SSLConnection
-    assert target_of("unix:///tmp/r.sock", 5).connection is UnixDomainSocketConnection
+    assert target_of("rediss://host", 5).connection is wire(SSLConnection)
+    assert target_of("unix:///tmp/r.sock", 5).connection is wire(UnixDomainSocketConnection)
 
 
 def test_sentinels() -> None:
@@ -28,14 +29,14 @@ def test_sentinels() -> None:
     assert (target.settings["password"], target.settings["db"]) == ("secret", 2)
     assert target.sentinel_settings["password"] == "other"
     assert "username" not in target.sentinel_settings
-    assert target_of("rediss+sentinel://a/main", 5).connection is SSLConnection
+    assert target_of("rediss+sentinel://a/main", 5).connection is wire(SSLConnection)
 
 
 def test_a_cluster() -> None:
     target = target_of("redis+cluster://:secret@a:1,b", 5)
     assert (target.kind, target.addresses) == ("cluster", (("a", 1), ("b", 6379)))
     assert target.settings["password"] == "secret"
-    assert target_of("rediss+cluster://a", 5).connection is SSLConnection
+    assert target_of("rediss+cluster://a", 5).connection is wire(SSLConnection)
 
 
 @pytest.mark.parametrize(
