@@ -17,7 +17,7 @@ def test_a_worker_makes_batches_and_waits_as_reckoned() -> None:
         points = [run_point(bench, api, per_second, workers=1, seconds=8) for _ in range(3)]
     # The same jobs come at the same times: a machine that stands still for a second adds to one of
     # them, and takes from none.
-    found = min(points, key=lambda each: each.wait_s)
+    found = sorted(points, key=lambda each: each.wait_s)[1]
     assert found.batch == pytest.approx(paper.mean_batch, rel=0.25)
     assert found.batch == pytest.approx(told.batch, rel=0.25)
     # What the machine does beside comes on top: the wait is for batches, at most for one more.

@@ -7,6 +7,7 @@ import time
 import uuid
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import pytest
@@ -192,5 +193,5 @@ def test_a_waiting_client_hears_of_a_cancel_at_once(api: Api, tmp_path: Path) ->
             api.cancel(job)
             assert waiting.result(20)["status"] == "canceled"
             taken.append(time.monotonic() - began)
-    # A machine that stands still for a moment adds to one of them, and takes from none.
-    assert min(taken) < 1
+    # The middle one tells: a machine that stands still for a moment adds to one of them.
+    assert median(taken) < 1

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import time
 from pathlib import Path
+from statistics import median
 
 import pytest
 
@@ -112,8 +113,9 @@ def test_prefer_wait_answers_202_when_time_is_over(api: Api, tmp_path: Path) -> 
             taken.append(time.monotonic() - began)
     assert [answer.status_code for answer in answers] == [202] * 3
     assert {answer.json()["status"] for answer in answers} <= {"queued", "running"}
-    # A machine that stands still for a moment adds to one of them, and takes from none.
-    assert 0.9 < min(taken) < 2
+    # The middle one tells: a machine that stands still for a moment adds to one of them.
+    assert min(taken) > 0.9
+    assert median(taken) < 2
     for answer in answers:
         assert api.finished(answer.json()["id"])["status"] == "succeeded"
 

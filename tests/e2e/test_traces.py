@@ -8,6 +8,7 @@ import signal
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from statistics import median
 
 import httpx
 import pytest
@@ -73,8 +74,8 @@ def test_the_queue_of_a_job_lasted_as_long_as_its_client_is_told(traced: Traced)
         queue = traced.collector.one(trace, "queue")
         shown = traced.api.finished(job)["metrics"]["queue_s"]
         apart.append(abs(shown - (queue.end - queue.begin)))
-    # A worker that stands still as it hears of a start adds to one of them, and takes from none.
-    assert min(apart) < 0.1
+    # The middle one tells: a worker that stands still as it hears of a start adds to one of them.
+    assert median(apart) < 0.1
 
 
 def test_a_batch_is_linked_to_the_request_and_the_queue_of_each_of_its_jobs(

@@ -90,7 +90,7 @@ async def test_a_wait_gives_the_job_as_it_is_when_time_is_over_or_the_process_dr
     job = await rig.submit()
     begun = time.monotonic()
     assert (await rig.queue.wait(job.id, "default", 0.1)).status is Status.QUEUED
-    assert time.monotonic() - begun < 5
+    assert time.monotonic() - begun < 1
     held = asyncio.create_task(rig.queue.wait(job.id, "default", 30))
     await asyncio.sleep(0.05)
     rig.queue.drain()

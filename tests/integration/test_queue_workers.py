@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from statistics import median
 
 import pytest
 from msgspec.structs import replace
@@ -71,13 +72,10 @@ async def test_a_dead_workers_jobs_are_adopted_and_its_writes_refused(redis_url:
 
 async def test_who_comes_due_before_the_next_call_is_buried_on_time(redis_url: str) -> None:
     async with rig_on(redis_url, beat_limit_s=1.0) as rig:
-        # A busy machine may hold up any call, so the best of a few tells.
-        for _ in range(5):
-            took_s, buried = await due_before_the_next_call(rig)
-            if 0.3 < took_s < 0.7 and not buried:
-                break
-        assert 0.3 < took_s < 0.7
-        assert not buried
+        found = [await due_before_the_next_call(rig) for _ in range(3)]
+        # The middle one tells: a busy machine may hold up any.
+        assert 0.3 < median(took_s for took_s, _ in found) < 0.7
+        assert not any(buried for _, buried in found)
 
 
 async def due_before_the_next_call(rig: Rig) -> tuple[float, bool]:

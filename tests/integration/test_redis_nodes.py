@@ -6,6 +6,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
+from statistics import median
 
 import pytest
 
@@ -160,13 +161,13 @@ async def test_a_dead_master_costs_the_other_shards_nothing() -> None:
             with pytest.raises(QueueUnavailable):
                 await queue.submit(JOB, shards=nodes[dead])
             took_s = []
-            # The quickest tells: a busy machine may hold up any.
+            # The middle one tells: a busy machine may hold up any.
             for _ in range(5):
                 began = time.monotonic()
                 with pytest.raises(QueueUnavailable):
                     await queue.submit(JOB, shards=nodes[dead])
                 took_s.append(time.monotonic() - began)
-            assert min(took_s) < 0.5
+            assert median(took_s) < 0.5
             claimed = await claim_all(worker, len(alive))
             # One whose answer was lost on a server that is well is found all the same.
             forgotten, *held = claimed
@@ -251,8 +252,7 @@ async def test_a_demoted_master_behind_a_plain_url_is_left_and_taken_again() -> 
 async def test_a_frozen_server_costs_the_first_call_its_patience_and_no_other(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    patience_s = 3.0
-    monkeypatch.setattr("jobs.connection.SOCKET_TIMEOUT_S", patience_s)
+    monkeypatch.setattr("jobs.connection.SOCKET_TIMEOUT_S", 1.0)
     with Server(*DURABLE) as server:
         url = f"redis://127.0.0.1:{server.port}"
         async with RedisConnections(url, fail_fast=True) as connections:
@@ -262,12 +262,12 @@ async def test_a_frozen_server_costs_the_first_call_its_patience_and_no_other(
             first = [asyncio.create_task(connections.healthy()) for _ in range(40)]
             assert await asyncio.gather(*first) == [False] * 40
             # Those that waited for a connection are told together with those that had one.
-            assert time.monotonic() - began < 1.9 * patience_s
+            assert time.monotonic() - began < 1.9
             for _ in range(20):
                 began = time.monotonic()
                 with pytest.raises(QueueUnavailable, match="has not answered") as caught:
                     await connections.check()
-                assert time.monotonic() - began < 0.5 * patience_s
+                assert time.monotonic() - began < 0.5
                 assert 1 <= (caught.value.retry_after_s or 0) <= 10
             server.thaw()
-            await well(connections, 10)
+            await well(connections, 2)

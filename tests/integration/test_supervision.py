@@ -130,7 +130,7 @@ async def test_quitting_during_a_pause_ends_at_once(
     async with kept(child) as task:
         await until(lambda: child.state is State.RESTARTING)
         child.quit()
-        await asyncio.wait_for(task, 10)
+        await asyncio.wait_for(task, 1)
 
 
 async def test_what_it_started_dies_with_it(launch: Launch, tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ import asyncio
 import signal
 import time
 from collections.abc import AsyncIterator, Callable
+from statistics import median
 
 import pytest
 import redis
@@ -85,13 +86,13 @@ async def test_a_wait_ends_clearly_when_redis_stays_away_and_works_again_after(
     assert (accepted.job.status, accepted.replayed) == (Status.QUEUED, False)
     assert PATIENCE_S * 0.5 < time.monotonic() - began < PATIENCE_S + 4
     took_s = []
-    # The quickest tells: a busy machine may hold up any.
+    # The middle one tells: a busy machine may hold up any.
     for _ in range(5):
         began = time.monotonic()
         with pytest.raises(QueueUnavailable):
             await queue.wait(job.id, "default", 50)
         took_s.append(time.monotonic() - began)
-    assert min(took_s) < 1
+    assert median(took_s) < 1
     own_redis.start()
     again = await held(own_redis.url, queue, job.id)
     await end(connections, job.id, accepted.job.id)

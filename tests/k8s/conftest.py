@@ -20,8 +20,8 @@ from .cluster import Cluster
 from .manifests import Document
 from .pod import Pod
 
-#: what a worker says of itself may be ahead of what the API has heard; less than a load takes
-_HEARD_S = 4.0
+#: what a worker says of itself may be ahead of what the API has heard
+_HEARD_S = 1.5
 #: until there is an API to ask
 _INSTALL_S = 20.0
 #: longer than between two probes, so that one meets a worker whose model is being loaded

@@ -123,7 +123,7 @@ async def test_a_draining_process_says_so_and_lets_waits_go(api: Any) -> None:
     )
     await asyncio.sleep(0.2)
     api.app.drain()
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(2):
         read, accepted = await waiting, await submitting
     assert (read.status_code, read.json()["status"]) == (200, "queued")
     assert (accepted.status_code, accepted.json()["status"]) == (202, "queued")

@@ -154,7 +154,7 @@ def test_it_ends_when_the_feeder_hangs_up(ready, busy):
         engine.submit(2, started=True)
         engine.first(wire.Began)
     engine.socket.close()
-    assert engine.process.wait(20) == wire.EXIT_STOPPED
+    assert engine.process.wait(5) == wire.EXIT_STOPPED
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux can tie a child to its parent")
@@ -183,7 +183,7 @@ def test_it_is_killed_with_its_parent_although_the_socket_lives(tmp_path):
     with process, process.stdout:
         child, keeper = map(int, process.stdout.readline().split())
         process.kill()
-    end = time.monotonic() + 20
+    end = time.monotonic() + 5
     while alive(child) and time.monotonic() < end:
         time.sleep(0.02)
     os.kill(keeper, signal.SIGKILL)

@@ -65,11 +65,11 @@ async def test_a_queued_job_is_canceled_at_once_and_never_runs(rig):
 
 
 async def test_a_model_that_looks_sees_its_cancel(rig):
-    live = await rig.start(cancel_grace_s=40)
-    running = await rig.busy_with("watch", seconds=50)
+    live = await rig.start(cancel_grace_s=5)
+    running = await rig.busy_with("watch", seconds=10)
     pid = live.engine_pid
     assert (await rig.queue.cancel(running.id, "default")).job.status == "canceling"
-    job = await rig.wait(running)
+    job = await rig.wait(running, 3)
     assert (job.status, live.engine_pid) == ("canceled", pid)
 
 
