@@ -21,6 +21,8 @@ SETTLED_S = 10.0
 _PAUSE_S = (0.1, 10.0)
 _POLL_S = 0.2
 _PR_SET_PDEATHSIG = 1
+#: One that was still starting has no handler yet: the signal itself ends it, in order too.
+_IN_ORDER = (0, -signal.SIGTERM)
 
 log = logs.get(__name__)
 
@@ -52,8 +54,7 @@ class Supervisor:
             slot.terminate()
         deadline = time.monotonic() + self._drain_s + 5 + traces.CLOSE_S
         codes = [slot.wait(deadline) for slot in self._slots]
-        # One that was still starting has no handler yet: the signal itself ends it, in order too.
-        return 0 if all(code in (0, -signal.SIGTERM) for code in codes) else 1
+        return 0 if all(code in _IN_ORDER for code in codes) else 1
 
 
 class _Slot:
@@ -76,15 +77,13 @@ class _Slot:
 
     def keep(self) -> None:
         """Start the process again if it has died, at once or after its pause."""
-        if self._start_at is None:
-            self._note_death()
-        elif time.monotonic() >= self._start_at:
-            self.start()
-
-    def _note_death(self) -> None:
+        now = time.monotonic()
+        if self._start_at is not None:
+            if now >= self._start_at:
+                self.start()
+            return
         if self._process is None or self._process.poll() is None:
             return
-        now = time.monotonic()
         settled = now - self._began >= SETTLED_S
         self._pause_s = _PAUSE_S[0] if settled else min(self._pause_s * 2, _PAUSE_S[1])
         self._start_at = now + self._pause_s
@@ -97,12 +96,15 @@ class _Slot:
 
     def terminate(self) -> None:
         """Ask the process to end; one that died before that is no part of this end."""
-        if self._start_at is None:
-            self._note_death()
-        if self._start_at is not None or self._process is None:
-            self._process = None
+        if self._process is None:
             return
-        self._process.terminate()
+        if self._process.poll() is None:
+            self._process.terminate()
+            return
+        code = self._process.returncode
+        if self._start_at is None and code not in _IN_ORDER:
+            log.error("api_process_died", died=self._process.pid, exit_code=code)
+        self._process = None
 
     def wait(self, deadline: float) -> int:
         if self._process is None:
