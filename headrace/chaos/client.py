@@ -117,6 +117,23 @@ class Client:
         self.ledger.accept(job["id"], given if about is None else about)
         return job
 
+    def submit_batch(
+        self,
+        model: str,
+        inputs: list[Any],
+        name: int | str,
+        *,
+        about: list[Any] | None = None,
+        **options: Any,
+    ) -> tuple[str, list[str]]:
+        """Submit many in one request, as `submit` does; return the batch and its jobs."""
+        path = f"/v1/models/{model}/jobs/batch"
+        body = {"inputs": inputs, **options}
+        made = self.insist("POST", path, {202}, json=body, headers=self.key(name)).json()
+        jobs = [str(job["id"]) for job in made["jobs"]]
+        self.ledger.accept_all(jobs, inputs if about is None else about)
+        return str(made["batch"]), jobs
+
     def submit_all(self, model: str, inputs: Iterable[Any]) -> None:
         """Submit each input once, over all connections."""
         with ThreadPoolExecutor(self.connections) as pool:

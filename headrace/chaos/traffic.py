@@ -164,15 +164,9 @@ class Traffic:
         return {"webhook": self.webhook} if self.webhook and order.tells else {}
 
     def _batch(self, order: Order) -> None:
-        answer = self.client.insist(
-            "POST",
-            f"/v1/models/{MODEL}/jobs/batch",
-            {202},
-            json={"inputs": order.inputs, **self._told(order)},
-            headers=self.client.key(order.number),
-        )
-        ids = [job["id"] for job in answer.json()["jobs"]]
-        self.client.ledger.accept_all(ids, [order.about(given) for given in order.inputs])
+        about = [order.about(given) for given in order.inputs]
+        told = self._told(order)
+        self.client.submit_batch(MODEL, order.inputs, order.number, about=about, **told)
 
     def _wait(self, order: Order) -> None:
         given = order.inputs[0]

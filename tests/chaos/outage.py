@@ -126,9 +126,7 @@ def in_flight(stack: Stack, jobs: int, seconds: float) -> Iterator[Outage]:
     try:
         # In one request: one by one they may take as long as the jobs, on a busy machine.
         inputs = [{"n": n, "seconds": seconds} for n in range(jobs)]
-        path, key = "/v1/models/chaos/jobs/batch", client.key("all")
-        answer = client.insist("POST", path, {202}, json={"inputs": inputs}, headers=key)
-        ledger.accept_all([job["id"] for job in answer.json()["jobs"]], inputs)
+        client.submit_batch("chaos", inputs, "all")
         yield outage
     finally:
         ledger.close()

@@ -23,16 +23,8 @@ BATCH = 60
 def submit(client: Client, receiver: Receiver, first: int) -> set[str]:
     """Submit a batch whose ends are to be told; return its jobs."""
     inputs = [{"n": first + n, "seconds": 0.01, "do": "return"} for n in range(BATCH)]
-    answer = client.insist(
-        "POST",
-        f"/v1/models/{MODEL}/jobs/batch",
-        {202},
-        json={"inputs": inputs, "webhook": receiver.webhook()},
-        headers=client.key(first),
-    )
-    jobs = [job["id"] for job in answer.json()["jobs"]]
-    client.ledger.accept_all(jobs, [{"tells": True}] * BATCH)
-    return {*jobs}
+    told = {"about": [{"tells": True}] * BATCH, "webhook": receiver.webhook()}
+    return {*client.submit_batch(MODEL, inputs, first, **told)[1]}
 
 
 def told_some(client: Client, receiver: Receiver, first: int) -> None:

@@ -103,16 +103,8 @@ def test_every_end_is_told_whatever_is_killed() -> None:
                     inputs = [
                         {"n": first + i, "seconds": 0.0, "do": "return"} for i in range(BATCH)
                     ]
-                    answer = client.insist(
-                        "POST",
-                        f"/v1/models/{MODEL}/jobs/batch",
-                        {202},
-                        json={"inputs": inputs, "webhook": receiver.webhook()},
-                        headers=client.key(first),
-                    )
-                    batches.add(answer.json()["batch"])
-                    ids = [job["id"] for job in answer.json()["jobs"]]
-                    ledger.accept_all(ids, [{"tells": True}] * BATCH)
+                    told = {"about": [{"tells": True}] * BATCH, "webhook": receiver.webhook()}
+                    batches.add(client.submit_batch(MODEL, inputs, first, **told)[0])
                     if first == events // BATCH // 2 * BATCH:
                         with redis.Redis.from_url(rq_url) as emptied:
                             emptied.flushall()
